@@ -1,0 +1,1 @@
+"""The driver: it takes a checkpoint through models, passes and a target to an artifact."""

@@ -1,0 +1,1 @@
+"""The intermediate representation: the `lm` dialect, encodings and the reference interpreter."""

@@ -1,0 +1,1 @@
+"""Checkpoints and architectures: what the compiler takes in."""

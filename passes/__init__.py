@@ -1,0 +1,1 @@
+"""Passes over `lm` modules: raising, rewriting, quantisation."""

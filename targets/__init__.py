@@ -1,0 +1,1 @@
+"""Targets: what each kind of hardware can do, and how `lm` is lowered to it."""

@@ -1,0 +1,1 @@
+"""The CPU target: kernel generators in MLIR, weight packing, and the lowering to a plan."""
