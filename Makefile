@@ -1,0 +1,60 @@
+# Every way to build, check and run Ingot.  `make help` lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+HOST ?= 127.0.0.1
+PORT ?= 8000
+BUILTIN := build/smollm2-135m-instruct.ingot
+NATIVE := CMakeLists.txt $(wildcard runtime/native/*)
+
+.PHONY: help serve test lint type bench docs wheel clean
+
+help:
+	@echo "make serve   install, compile the built-in model for this CPU, serve it on $(HOST):$(PORT)"
+	@echo "make test    install what the tests need and run them"
+	@echo "make lint    ruff and the import rules        make type    mypy --strict"
+	@echo "make bench   speed beside this machine's limits   make docs   build the documentation"
+	@echo "make wheel   build the wheel, install it into an empty environment and run it"
+
+# An install is repeated when what it installs has changed: the dependencies or the native code.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.compile: pyproject.toml $(NATIVE) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[compile]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(NATIVE) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test,docs]'
+	touch $@ $(VENV)/.compile
+
+# The artifact depends on the compiler's sources only through the version: remove it to compile anew.
+$(BUILTIN): | $(VENV)/.compile
+	$(BIN)/ingot compile builtin --levels native --output $@
+
+serve: $(VENV)/.compile $(BUILTIN)
+	$(BIN)/ingot serve $(BUILTIN) --host $(HOST) --port $(PORT)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+type: $(VENV)/.test
+	$(BIN)/mypy
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/straight_line.py $(BENCH_ARGUMENTS)
+
+docs: $(VENV)/.test
+	$(BIN)/mkdocs build --strict --quiet
+
+wheel: $(VENV)/.test
+	$(BIN)/python tests/packaging/check_wheel.py
+
+clean:
+	rm -rf build dist site
