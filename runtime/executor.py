@@ -1,0 +1,68 @@
+"""What the engine knows of a device: one step over many sequences, and the limits of it.
+
+The sequences of a step are concatenated, so that one step serves prefill, decode and any mixture of
+the two.  An executor owns the weights and the KV cache; the engine owns which page belongs to whom.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int32Array = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one executor can hold; every step must stay within it."""
+
+    vocab_size: int
+    max_positions: int
+    """Positions the model was made for: every position of a step is below it."""
+    page_tokens: int
+    """Tokens in one page of the KV cache."""
+    num_pages: int
+    """Pages in the KV cache; page numbers are 0 … num_pages - 1."""
+    max_step_tokens: int
+    """Tokens in one step, over all its sequences; also the most rows of logits."""
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """One step: S sequences with T tokens altogether, R of which want logits.  All arrays are int32.
+
+    The tokens of a sequence have consecutive positions.  Whatever stands in the KV cache at lower
+    positions of the sequence's pages is attended to; the step writes the entries of its own tokens.
+    """
+
+    token_ids: Int32Array
+    """[T], each in 0 … vocab_size - 1."""
+    positions: Int32Array
+    """[T]."""
+    starts: Int32Array
+    """[S + 1]: where each sequence's tokens start in `token_ids`; starts[0] = 0, starts[S] = T."""
+    block_tables: Int32Array
+    """[S, blocks]: the pages of each sequence; covers positions up to its last token."""
+    row_ids: Int32Array
+    """[R]: indices into `token_ids` whose logits are wanted, ascending."""
+
+
+class Executor(Protocol):
+    """A device with a model on it.  Not thread-safe: one thread calls it at a time."""
+
+    @property
+    def limits(self) -> Limits:
+        """What a step may hold."""
+        ...
+
+    def step(self, batch: StepBatch) -> NDArray[np.float32]:
+        """Run one step and return logits `[R, vocab_size]`, valid until the next step.
+
+        Raises `ValueError` where the batch breaks a limit; nothing is written in that case.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release memory and threads.  Idempotent; the logits of the last step are gone after it."""
+        ...
