@@ -1,8 +1,8 @@
 """The plan of the CPU target: a flat list of kernel launches over one arena, as plain data.
 
 The dataclasses here are the schema of `targets/cpu/plan.json`; the native executor runs the file
-without knowing what a launch computes.  Buffers are addressed as base + `offset_bytes` times capacity,
-where capacity is the number of rows that the executor is created for.
+without knowing what a launch computes.  Buffers are addressed as base + `offset_bytes` times
+capacity, where capacity is the number of rows that the executor is created for.
 """
 
 import json
