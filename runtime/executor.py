@@ -30,7 +30,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class StepBatch:
-    """One step: S sequences with T tokens altogether, R of which want logits.  All arrays are int32.
+    """One step, in int32 arrays: S sequences, T tokens altogether, R of which want logits.
 
     The tokens of a sequence have consecutive positions.  Whatever stands in the KV cache at lower
     positions of the sequence's pages is attended to; the step writes the entries of its own tokens.
@@ -64,5 +64,5 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Release memory and threads.  Idempotent; the logits of the last step are gone after it."""
+        """Release memory and threads, the logits of the last step among them.  Idempotent."""
         ...
