@@ -1,0 +1,307 @@
+"""The serving loop: receive, schedule, run, reply.
+
+One thread calls `step` (or `serve`); any thread may `submit` and `cancel`.  A request that is
+refused is refused in `submit`, in the thread of its owner.  Whatever goes wrong in a step ends the
+requests of that step, with the reason, and no other.
+"""
+
+import logging
+import queue
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingot.errors import RequestError
+from ingot.runtime.executor import Executor
+from ingot.runtime.sampling import SamplingParams
+
+from .batch import Step, build_step
+from .intake import check_params, check_prompt
+from .observer import EngineState, Observer
+from .outputs import FinishReason, Output, Sink, TokenLogprob
+from .request import Request, TextSink
+from .sampler import Sampled, Sampler
+from .scheduler import Piece, Scheduler
+
+log = logging.getLogger("ingot.engine")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine shares the device."""
+
+    max_running: int = 64
+    """The most sequences in one step."""
+    max_length: int | None = None
+    """The most tokens of one sequence; `None`: as many as the model and the KV cache hold."""
+    reuse_prefixes: bool = True
+    """Whether a prompt takes over the KV pages of an earlier one that begins alike."""
+
+
+@dataclass(frozen=True)
+class _Cancel:
+    request_id: int
+
+
+class Engine:
+    """Continuous batching on one executor.  The engine owns the executor and closes it."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        sampler: Sampler,
+        options: EngineOptions | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        options = options or EngineOptions()
+        self.limits = executor.limits
+        self.scheduler = Scheduler(
+            self.limits, options.max_running, reuse_prefixes=options.reuse_prefixes
+        )
+        self.max_length = min(self.scheduler.max_length, options.max_length or 2**62)
+        self.observer = observer or Observer()
+        self._executor, self._sampler = executor, sampler
+        self._inbox: queue.SimpleQueue[Request | _Cancel | None] = queue.SimpleQueue()
+        self._requests: dict[int, Request] = {}
+        self._ids = count(1)
+        self._closing = False
+
+    # Called by any thread.
+
+    def submit(
+        self,
+        prompt: Sequence[int],
+        params: SamplingParams,
+        sink: Sink,
+        *,
+        end_ids: frozenset[int] = frozenset(),
+        text: TextSink | None = None,
+    ) -> int:
+        """Queue a request for tokens; returns its number.  Raises `RequestError`."""
+        check_prompt(prompt, self.limits, self.max_length - 1)
+        check_params(params, self.limits)
+        ends = frozenset(params.stop_token_ids)
+        request = Request(
+            request_id=next(self._ids),
+            tokens=list(prompt),
+            params=params,
+            sink=sink,
+            max_length=min(self.max_length, len(prompt) + (params.max_tokens or self.max_length)),
+            seed=secrets.randbits(64) if params.seed is None else params.seed,
+            end_ids=ends if params.ignore_eos else ends | end_ids,
+            text=text,
+        )
+        self._inbox.put(request)
+        return request.request_id
+
+    def submit_scoring(
+        self,
+        prompt: Sequence[int],
+        logits: NDArray[np.float32],
+        sink: Sink,
+        *,
+        chunk: int | None = None,
+    ) -> int:
+        """Queue a request for the logits of every position, into `logits` `[prompt, vocab]`."""
+        check_prompt(prompt, self.limits, self.max_length)
+        assert logits.shape == (len(prompt), self.limits.vocab_size)
+        if chunk is not None and chunk < 1:
+            raise RequestError(f"{chunk} is not allowed", where="chunk", hint="Give at least 1.")
+        request = Request(
+            request_id=next(self._ids),
+            tokens=list(prompt),
+            params=SamplingParams(),
+            sink=sink,
+            max_length=self.max_length,
+            seed=0,
+            logits=logits,
+            chunk=chunk,
+        )
+        self._inbox.put(request)
+        return request.request_id
+
+    def cancel(self, request_id: int) -> None:
+        """End a request with `FinishReason.CANCELLED`; nothing happens if it has ended already."""
+        self._inbox.put(_Cancel(request_id))
+
+    def close(self) -> None:
+        """Make `serve` cancel all requests, close the executor and return."""
+        self._inbox.put(None)
+
+    # Called by the engine's thread.
+
+    def serve(self) -> None:
+        """Run until `close`."""
+        try:
+            while not self._closing:
+                if not self.step():
+                    self._wait()
+        finally:
+            self._cancel_all()
+            self._executor.close()
+
+    def step(self) -> bool:
+        """Run one step; returns whether there was anything to run."""
+        self._receive()
+        pieces = self._schedule()
+        if not pieces:
+            return False
+        step, logits = self._run(pieces)
+        if step is not None and logits is not None:
+            self._reply(pieces, step, logits)
+        self.observer.stepped(self.state())
+        return True
+
+    def state(self) -> EngineState:
+        """Counts of what is in the engine and what it has done."""
+        scheduler = self.scheduler
+        return EngineState(
+            num_running=len(scheduler.running),
+            num_waiting=len(scheduler.waiting),
+            kv_cache_usage=scheduler.pool.num_held / self.limits.num_pages,
+            num_prefix_queries=scheduler.num_prefix_queries,
+            num_prefix_hits=scheduler.num_prefix_hits,
+            num_preemptions=scheduler.num_preemptions,
+        )
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                self._accept(self._inbox.get_nowait())
+            except queue.Empty:
+                return
+
+    def _wait(self) -> None:
+        """Sleep until something arrives."""
+        self.scheduler.check()
+        self.observer.stepped(self.state())
+        self._accept(self._inbox.get())
+
+    def _accept(self, item: Request | _Cancel | None) -> None:
+        if item is None:
+            self._closing = True
+        elif isinstance(item, Request):
+            self._requests[item.request_id] = item
+            self.scheduler.add(item)
+        elif item.request_id in self._requests:
+            self._tell(self._requests[item.request_id], FinishReason.CANCELLED)
+
+    def _schedule(self) -> list[Piece]:
+        pieces = self.scheduler.schedule()
+        assert pieces or self.scheduler.idle
+        return pieces
+
+    def _run(self, pieces: list[Piece]) -> tuple[Step | None, NDArray[np.float32] | None]:
+        """Give the step to the device; if it fails, its requests have failed."""
+        try:
+            step = build_step(pieces, self.limits.page_tokens)
+            logits = self._executor.step(step.batch)
+        except Exception as error:
+            log.exception("a step failed")
+            for piece in pieces:
+                self._fail(piece.request, f"the device failed: {error}")
+            return None, None
+        self.scheduler.advance(pieces)
+        return step, logits
+
+    def _reply(self, pieces: list[Piece], step: Step, logits: NDArray[np.float32]) -> None:
+        for piece, row in step.scored:
+            assert piece.request.logits is not None
+            end = piece.start + piece.count
+            piece.request.logits[piece.start : end] = logits[row : row + piece.count]
+            if piece.completes:
+                self._tell(piece.request, FinishReason.LENGTH)
+        if step.sampled:
+            rows = logits[step.sample_rows] if step.scored else logits
+            for request, sampled in zip(
+                step.sampled, self._sample(rows, step.sampled), strict=True
+            ):
+                if isinstance(sampled, Exception):
+                    self._fail(request, f"sampling failed: {sampled}")
+                else:
+                    self._append(request, sampled)
+
+    def _sample(
+        self, logits: NDArray[np.float32], requests: list[Request]
+    ) -> Sequence[Sampled | Exception]:
+        """Sample all rows at once, or, if that fails, each alone, so that only one fails."""
+        try:
+            return self._sampler.sample(logits, requests)
+        except Exception as error:
+            log.exception("sampling failed")
+            if len(requests) == 1:
+                return [error]
+        return [
+            self._sample(logits[row : row + 1], [request])[0]
+            for row, request in enumerate(requests)
+        ]
+
+    def _append(self, request: Request, sampled: Sampled) -> None:
+        """Add a sampled token to its request, end the request if it is the last, and tell."""
+        now = time.monotonic()
+        self.observer.sampled(request, now)
+        request.token_time = now
+        request.tokens.append(sampled.token_id)
+        try:
+            text, reason = self._advance_text(request, sampled.token_id)
+        except Exception as error:
+            log.exception("a token could not be decoded")
+            self._fail(request, f"a token could not be decoded: {error}")
+            return
+        logprobs = () if sampled.logprob is None else (sampled.logprob,)
+        self._tell(request, reason, token_ids=(sampled.token_id,), text=text, logprobs=logprobs)
+
+    def _advance_text(self, request: Request, token_id: int) -> tuple[str, FinishReason | None]:
+        if token_id in request.end_ids:
+            return request.text.flush() if request.text else "", FinishReason.STOP
+        text, stopped = request.text.push(token_id) if request.text else ("", False)
+        if stopped:
+            return text, FinishReason.STOP
+        if len(request.tokens) < request.max_length:
+            return text, None
+        return text + (request.text.flush() if request.text else ""), FinishReason.LENGTH
+
+    def _fail(self, request: Request, error: str) -> None:
+        self._tell(request, FinishReason.ERROR, error=error)
+
+    def _cancel_all(self) -> None:
+        self._receive()
+        for request in list(self._requests.values()):
+            self._tell(request, FinishReason.CANCELLED)
+
+    def _tell(
+        self,
+        request: Request,
+        reason: FinishReason | None,
+        *,
+        token_ids: tuple[int, ...] = (),
+        text: str = "",
+        logprobs: tuple[TokenLogprob, ...] = (),
+        error: str = "",
+    ) -> None:
+        """Send news to the owner of a request; with a reason, the last news."""
+        if reason is not None:
+            request.finish_reason = reason
+            self.scheduler.remove(request)
+            del self._requests[request.request_id]
+            self.observer.finished(request, time.monotonic())
+        output = Output(
+            request_id=request.request_id,
+            token_ids=token_ids,
+            text=text,
+            logprobs=logprobs,
+            finish_reason=reason,
+            error=error,
+            num_cached_tokens=request.num_cached,
+        )
+        try:
+            request.sink(output)
+        except Exception:
+            log.exception("the owner of request %d is gone", request.request_id)
+            if reason is None:
+                self.cancel(request.request_id)

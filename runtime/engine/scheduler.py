@@ -1,0 +1,189 @@
+"""Which requests run in the next step, and with how many tokens: policy alone, no device.
+
+Running requests come first, those that decode before those that still prefill, older before
+younger; what is left of the step's tokens admits waiting requests in the order of their arrival.  A
+request is admitted when the pages of all its present tokens are to be had, and takes them at once;
+so only decoding asks for pages later.  Where none is left, the youngest request goes back to the
+queue and is recomputed later; an older one is never put back for a younger one.
+"""
+
+import time
+from bisect import insort
+from dataclasses import dataclass
+
+from ingot.runtime.executor import Limits
+
+from .pages import PagePool
+from .request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next `count` tokens of a request, from `start` on, as part of one step."""
+
+    request: Request
+    start: int
+    count: int
+
+    @property
+    def completes(self) -> bool:
+        """Whether the last row is that of the request's last token."""
+        return self.start + self.count == len(self.request.tokens)
+
+
+class Scheduler:
+    """The queue, the running requests and their pages.
+
+    Progress: whenever a request is running or waiting, a step has at least one piece, because the
+    oldest running request may take pages from every other one and any request fits the pool alone.
+    """
+
+    def __init__(self, limits: Limits, max_running: int, *, reuse_prefixes: bool = True) -> None:
+        self.limits = limits
+        self.pool = PagePool(limits.num_pages)
+        self.max_running = min(max_running, limits.max_step_tokens)
+        self.reuse_prefixes = reuse_prefixes
+        self.waiting: list[Request] = []  # both in the order of arrival
+        self.running: list[Request] = []
+        self.num_preemptions = 0
+        self.num_prefix_queries = 0
+        self.num_prefix_hits = 0
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of one sequence."""
+        return min(self.limits.max_positions, self.limits.num_pages * self.limits.page_tokens)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is left."""
+        return not self.waiting and not self.running
+
+    def add(self, request: Request) -> None:
+        """Put a new request at the end of the queue."""
+        assert request.max_length <= self.max_length
+        insort(self.waiting, request, key=_age)
+
+    def remove(self, request: Request) -> None:
+        """Forget a request that has ended, wherever it is; what it computed stays cached."""
+        if request in self.running:
+            self.running.remove(request)
+            self._release(request)
+        else:
+            self.waiting.remove(request)
+
+    def schedule(self) -> list[Piece]:
+        """Choose the pieces of the next step; `advance` follows, or `remove` of each of them."""
+        pieces: list[Piece] = []
+        budget = self.limits.max_step_tokens
+        decoding = [request for request in self.running if request.num_pending == 1]
+        prefilling = [request for request in self.running if request.num_pending > 1]
+        stalled = False
+        for request in (*decoding, *prefilling):
+            if not request.pages:  # preempted by one before it
+                continue
+            count = request.next_count(budget)
+            if count == 0:
+                break
+            if not self._make_room(request, count, pieces):
+                stalled = True
+                continue
+            pieces.append(Piece(request, request.num_computed, count))
+            budget -= count
+        if not stalled:
+            self._admit(pieces, budget)
+        return pieces
+
+    def advance(self, pieces: list[Piece]) -> None:
+        """Note that the step was run: its KV entries are there, its full pages may be shared."""
+        size = self.limits.page_tokens
+        for piece in pieces:
+            request = piece.request
+            assert request.num_computed == piece.start
+            request.num_computed += piece.count
+            if self.reuse_prefixes:
+                for index in range(piece.start // size, request.num_computed // size):
+                    self.pool.publish(request.pages[index], request.page_hash(index, size))
+            request.check(size)
+
+    def check(self) -> None:
+        """Assert that all pages are accounted for; called when the engine is idle and by tests."""
+        self.pool.check()
+        holders = [0] * self.limits.num_pages
+        for request in self.running:
+            request.check(self.limits.page_tokens)
+            for page in request.pages:
+                holders[page] += 1
+        assert not any(request.pages for request in self.waiting)
+        assert self.pool.num_held == sum(count > 0 for count in holders)
+
+    def _admit(self, pieces: list[Piece], budget: int) -> None:
+        while self.waiting and budget > 0 and len(self.running) < self.max_running:
+            request = self.waiting[0]
+            if not self._take_pages(request):
+                break
+            self.waiting.pop(0)
+            insort(self.running, request, key=_age)
+            count = request.next_count(budget)
+            pieces.append(Piece(request, request.num_computed, count))
+            budget -= count
+
+    def _take_pages(self, request: Request) -> bool:
+        """Hold the pages of all tokens of a waiting request, known ones first; or none at all."""
+        size = self.limits.page_tokens
+        known = self._find_prefix(request)
+        missing = _pages_for(len(request.tokens), size) - len(known)
+        if missing > self.pool.num_available - self.pool.num_cached_among(known):
+            return False
+        self.pool.hold(known)
+        request.pages = known + self.pool.allocate(missing)
+        request.num_computed = len(known) * size
+        if not request.start_time:
+            request.start_time = time.monotonic()
+            request.num_cached = request.num_computed
+            self.num_prefix_queries += request.num_prompt
+            self.num_prefix_hits += request.num_cached
+        return True
+
+    def _find_prefix(self, request: Request) -> list[int]:
+        """Known pages of the front of a request; at least its last token is left to be run."""
+        if not self.reuse_prefixes or request.scores:
+            return []
+        size = self.limits.page_tokens
+        full = (len(request.tokens) - 1) // size
+        return self.pool.find_prefix([request.page_hash(index, size) for index in range(full)])
+
+    def _make_room(self, request: Request, count: int, pieces: list[Piece]) -> bool:
+        """Give a running request the pages for `count` more tokens; preempts younger ones."""
+        size = self.limits.page_tokens
+        missing = _pages_for(request.num_computed + count, size) - len(request.pages)
+        if missing <= 0:
+            return True
+        while missing > self.pool.num_available:
+            chosen = {piece.request.request_id for piece in pieces}
+            victim = next((r for r in reversed(self.running) if r.request_id not in chosen), None)
+            if victim is None or victim.request_id <= request.request_id:
+                return False
+            self._preempt(victim)
+        request.pages += self.pool.allocate(missing)
+        return True
+
+    def _preempt(self, request: Request) -> None:
+        self.running.remove(request)
+        self._release(request)
+        request.num_preemptions += 1
+        self.num_preemptions += 1
+        insort(self.waiting, request, key=_age)
+
+    def _release(self, request: Request) -> None:
+        self.pool.release(request.pages)
+        request.pages = []
+        request.num_computed = 0
+
+
+def _age(request: Request) -> int:
+    return request.request_id
+
+
+def _pages_for(num_tokens: int, page_tokens: int) -> int:
+    return -(-num_tokens // page_tokens)

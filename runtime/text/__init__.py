@@ -1,0 +1,19 @@
+"""Text in and out of a model: tokenizer, chat template, streams of text, generation defaults."""
+
+from .chat_template import ChatTemplate, Message, load_chat_template
+from .generation_config import GenerationDefaults, read_generation_config
+from .stop import StopMatcher
+from .stream import Detokenizer, TextStream
+from .tokenizer import Tokenizer
+
+__all__ = [
+    "ChatTemplate",
+    "Detokenizer",
+    "GenerationDefaults",
+    "Message",
+    "StopMatcher",
+    "TextStream",
+    "Tokenizer",
+    "load_chat_template",
+    "read_generation_config",
+]

@@ -1,0 +1,82 @@
+"""The tokenizer of an artifact: text to token ids and back, and the model's special tokens."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer as RustTokenizer
+
+from ingot.errors import ArtifactError
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+_NAMED_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token")
+
+
+class Tokenizer:
+    """A Hugging Face fast tokenizer.
+
+    `special_tokens` maps names such as `bos_token` to their text, as chat templates want them.
+    Safe to use from several threads.
+    """
+
+    def __init__(self, backend: RustTokenizer, special_tokens: Mapping[str, str]) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        self.special_tokens = dict(special_tokens)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Tokenizer":
+        """Read tokenizer.json and, where there is one, tokenizer_config.json."""
+        path = folder / TOKENIZER_FILE
+        if not path.is_file():
+            raise ArtifactError("there is no tokenizer", where=str(path), hint=_HINT)
+        try:
+            backend = RustTokenizer.from_file(str(path))
+        except Exception as error:  # the Rust side raises bare `Exception`
+            raise ArtifactError(str(error), where=str(path), hint=_HINT) from error
+        return cls(backend, _special_tokens(folder / CONFIG_FILE))
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids that it knows, added ones included."""
+        return self._backend.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def eos_id(self) -> int | None:
+        """The token named `eos_token`."""
+        text = self.special_tokens.get("eos_token")
+        return None if text is None else self._backend.token_to_id(text)
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Return the token ids; with the special tokens that the tokenizer puts around a text."""
+        return list(self._backend.encode(text, add_special_tokens=add_special_tokens).ids)
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Return the text; bytes that are no UTF-8 become U+FFFD, unknown ids nothing."""
+        return self._backend.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
+
+    def token_text(self, token_id: int) -> str:
+        """The text of one token alone; special tokens by name, partial characters as U+FFFD."""
+        return self.decode([token_id], skip_special_tokens=False)
+
+
+_HINT = "Compile the model again from a checkpoint that has a tokenizer.json."
+
+
+def _special_tokens(path: Path) -> dict[str, str]:
+    """The named special tokens of a tokenizer_config.json; each is a string or has a `content`."""
+    if not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ArtifactError(f"is not JSON: {error}", where=str(path), hint=_HINT) from error
+    tokens = {}
+    for name in _NAMED_TOKENS:
+        value = config.get(name)
+        text = value.get("content") if isinstance(value, dict) else value
+        if isinstance(text, str):
+            tokens[name] = text
+    return tokens
