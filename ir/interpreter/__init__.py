@@ -1,0 +1,1 @@
+"""The reference interpreter: what a module means, in plain torch."""

@@ -1,0 +1,44 @@
+"""What a value of the IR is while the interpreter runs."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ingot.ir.quant_tensor import QuantTensor
+
+
+@dataclass
+class Batch:
+    """The state of a step: which tokens belong to which sequence, and what is cached.
+
+    Tokens of sequence s are `starts[s]` to `starts[s + 1]`.  `rows` are the indices of the tokens
+    whose logits are wanted, None for all.  `caches[s][layer]` is the KV history of a sequence: k
+    and v, each `[tokens so far, kv_heads, head_dim]`; attention appends to it.
+    """
+
+    starts: list[int]
+    rows: list[int] | None = None
+    caches: list[dict[int, tuple[Tensor, Tensor]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        assert self.starts[0] == 0 and self.starts == sorted(self.starts), self.starts
+        while len(self.caches) < len(self.starts) - 1:
+            self.caches.append({})
+
+    @classmethod
+    def single(cls, tokens: int) -> "Batch":
+        """Return the state of one new sequence, all of whose logits are wanted."""
+        return cls([0, tokens])
+
+    def append(self, sequence: int, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add k and v `[tokens, kv_heads, head_dim]` to a cache and return all of it."""
+        cache = self.caches[sequence]
+        if layer in cache:
+            past_k, past_v = cache[layer]
+            k, v = torch.cat([past_k, k]), torch.cat([past_v, v])
+        cache[layer] = (k, v)
+        return k, v
+
+
+Datum = Tensor | QuantTensor | Batch

@@ -1,0 +1,178 @@
+"""A module of the IR: the step function and what it calls, with its context."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ingot.errors import IngotError
+from ingot.ir.dialect import LM
+from ingot.ir.mlir import (
+    Context,
+    InsertionPoint,
+    Location,
+    MLIRError,
+    MlirModule,
+    Operation,
+    OpView,
+    func,
+    torch_dialect,
+)
+from ingot.ir.ops import all_operations
+from ingot.ir.types import step_inputs
+
+STEP = "step"
+
+
+class InvalidModuleError(IngotError):
+    """A module cannot be read, or breaks a rule of the IR."""
+
+
+def new_context() -> Context:
+    """Return a context with the torch and `lm` dialects loaded, all operations included."""
+    all_operations()
+    context = Context()
+    torch_dialect.register_dialect(context)
+    with context, Location.unknown():
+        LM.load()
+    return context
+
+
+class Module:
+    """One MLIR module; `mlir` is the bindings' own object."""
+
+    def __init__(self, mlir: MlirModule) -> None:
+        self.mlir = mlir
+
+    @classmethod
+    def create(cls, context: Context | None = None) -> "Module":
+        """Return an empty module in `context`, or in a new one."""
+        with Location.unknown(context or new_context()):
+            return cls(MlirModule.create())
+
+    @classmethod
+    def parse(
+        cls, source: str | bytes, where: str = "module", context: Context | None = None
+    ) -> "Module":
+        """Read text or bytecode and verify it.
+
+        `where` names the source in errors; raises InvalidModuleError with file and line.
+        """
+        context = context or new_context()
+        try:
+            if isinstance(source, bytes):
+                return cls(MlirModule.parse(source, context)).verified(where)
+            with context:
+                # Only the parser of operations takes the name of the source, only that of modules
+                # gives a module: the bytecode in between keeps the locations.
+                operation = Operation.parse(_enclosed(source), source_name=where)
+            return cls(MlirModule.parse(_bytecode(operation), context)).verified(where)
+        except MLIRError as error:
+            raise _invalid(error, where) from None
+
+    @property
+    def context(self) -> Context:
+        """The context that owns all types and attributes of the module."""
+        return self.mlir.context
+
+    @property
+    def functions(self) -> list[func.FuncOp]:
+        """All functions, in order."""
+        return [op for op in self.mlir.body.operations if isinstance(op, func.FuncOp)]
+
+    @property
+    def step(self) -> func.FuncOp:
+        """The step function; raises InvalidModuleError where there is none."""
+        for function in self.functions:
+            if function.name.value == STEP:
+                return function
+        raise InvalidModuleError(f"has no function @{STEP}", where="module", hint=_HINT)
+
+    def text(self, locations: bool = False) -> str:
+        """Return the module as MLIR text that `parse` reads back."""
+        return str(self.mlir.operation.get_asm(enable_debug_info=locations))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def bytecode(self) -> bytes:
+        """Return the module as MLIR bytecode, locations included."""
+        return _bytecode(self.mlir.operation)
+
+    def clone(self) -> "Module":
+        """Return a copy in the same context."""
+        return Module(MlirModule.parse(self.bytecode(), self.context))
+
+    def verify(self, where: str = "module") -> None:
+        """Raise InvalidModuleError, with the location, if any operation breaks a rule of the IR."""
+        try:
+            self.mlir.operation.verify()
+        except MLIRError as error:
+            raise _invalid(error, where) from None
+        for function in self.functions:
+            if function.name.value == STEP:
+                _check_step(function, where)
+
+    def verified(self, where: str = "module") -> "Module":
+        """Verify, and return the module itself."""
+        self.verify(where)
+        return self
+
+
+@contextmanager
+def before(operation: Operation | OpView) -> Iterator[None]:
+    """Build operations before `operation`, at its location."""
+    with InsertionPoint(operation), operation.location:
+        yield
+
+
+_HINT = "Give a module with `func.func @step(tokens, positions, batch)`; see docs/architecture.md."
+
+
+def _bytecode(operation: Operation | OpView) -> bytes:
+    buffer = io.BytesIO()
+    operation.write_bytecode(buffer)
+    return buffer.getvalue()
+
+
+_STARTS_AS_MODULE = re.compile(r'(?:\s|//[^\n]*\n|[#!][^\n]*\n)*(?:module\b|"builtin.module")')
+
+
+def _enclosed(text: str) -> str:
+    """Put a module around bare functions, as MLIR's own tools do; line numbers stay."""
+    return text if _STARTS_AS_MODULE.match(text) else f"module {{{text}\n}}"
+
+
+def _check_step(function: func.FuncOp, where: str) -> None:
+    expected = step_inputs(function.context)
+    found = list(function.type.inputs)
+    if found == expected:
+        return
+    raise InvalidModuleError(
+        f"@{STEP} takes ({', '.join(map(str, found))}), expected ({', '.join(map(str, expected))})",
+        where=place_of(function.location) or where,
+        hint=_HINT,
+    )
+
+
+_FILE_LOCATION = re.compile(r'"([^"]*)":(\d+):(\d+)')
+
+
+def place_of(location: Location) -> str:
+    """Return the first `file:line:column` of a location, '' where it is unknown."""
+    match = _FILE_LOCATION.search(str(location))
+    return ":".join(match.groups()) if match else ""
+
+
+def _invalid(error: MLIRError, where: str) -> InvalidModuleError:
+    diagnostics = list(error.error_diagnostics)
+    if not diagnostics:
+        return InvalidModuleError(str(error), where=where)
+    lines = [diagnostics[0].message]
+    for extra in diagnostics[1:]:
+        lines.append(f"{place_of(extra.location) or where}: {extra.message}")
+    return InvalidModuleError(
+        "\n  ".join(lines),
+        where=place_of(diagnostics[0].location) or where,
+        hint="Correct the operation, or the pass that made it.",
+    )

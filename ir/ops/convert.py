@@ -1,0 +1,30 @@
+"""`lm.convert`: a weight in another element type."""
+
+from typing import Unpack
+
+from ingot.ir.checks import require, require_float, require_shape, require_tensor
+from ingot.ir.dialect import Op, Place
+from ingot.ir.mlir import F32Type, OpResult, Type, Value
+from ingot.ir.types import shape_of, tensor_type
+
+
+class Convert(Op, name="convert"):
+    """`w` with elements of type `element` (f32, bf16, f16); an encoded weight is decoded."""
+
+    w: Value
+    out: OpResult
+
+    def __init__(
+        self,
+        w: Value,
+        element: Type | None = None,
+        **place: Unpack[Place],
+    ) -> None:
+        target = tensor_type(shape_of(w), element or F32Type.get(w.context))
+        self.build([w], [target], **place)
+
+    def check(self) -> None:
+        require_tensor("w", self.w)
+        require_float("the result", self.out)
+        require_shape("the result", self.out, shape_of(self.w))
+        require(self.w.type != self.out.type, f"converts {self.w.type} to itself")

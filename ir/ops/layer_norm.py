@@ -1,0 +1,42 @@
+"""`lm.layer_norm`: normalisation to mean 0 and variance 1 (Ba et al., 2016)."""
+
+from typing import Unpack
+
+from ingot.ir.checks import require_activation, require_positive, require_vector
+from ingot.ir.dialect import Op, Place
+from ingot.ir.mlir import OpResult, Value
+from ingot.ir.types import activation_type, columns_of, shape_of
+
+
+class LayerNorm(Op, name="layer_norm"):
+    """`(x - mean) / sqrt(variance + eps) * w + b`, over all features."""
+
+    can_round = True
+
+    x: Value
+    w: Value
+    eps: float
+    out: OpResult
+    b: Value | None = None
+
+    def __init__(
+        self,
+        x: Value,
+        w: Value,
+        b: Value | None = None,
+        *,
+        eps: float,
+        rounded: bool = False,
+        **place: Unpack[Place],
+    ) -> None:
+        target = activation_type(columns_of(x), x.context, rounded=rounded)
+        self.build([x, w, b], [target], {"eps": eps}, **place)
+
+    def check(self) -> None:
+        require_activation("x", self.x)
+        require_positive("eps", self.eps)
+        columns = shape_of(self.x)[1]
+        require_vector("w", self.w, columns)
+        if self.b is not None:
+            require_vector("b", self.b, columns)
+        require_activation("the result", self.out, columns, may_be_rounded=True)

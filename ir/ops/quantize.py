@@ -1,0 +1,33 @@
+"""`lm.quantize`: a float weight stored in an encoding."""
+
+from typing import Unpack
+
+from ingot.ir.checks import require, require_float, require_shape
+from ingot.ir.dialect import Op, Place, Quant
+from ingot.ir.encoding import Encoding
+from ingot.ir.mlir import OpResult, Value
+from ingot.ir.types import float_tensor, shape_of
+
+
+class Quantize(Op, name="quantize"):
+    """`w` rounded to the encoding of the result type; clipping is chosen by weight MSE."""
+
+    w: Value
+    out: OpResult
+
+    def __init__(
+        self,
+        w: Value,
+        encoding: Encoding | str,
+        **place: Unpack[Place],
+    ) -> None:
+        logical = float_tensor(shape_of(w), w.context)
+        self.build([w], [Quant.of(logical, encoding)], **place)
+
+    def check(self) -> None:
+        require_float("w", self.w)
+        require(isinstance(self.out.type, Quant), f"makes !lm.quant, found {self.out.type}")
+        encoding = self.out.type.encoding
+        require(not encoding.activation, f"rounds weights; {encoding} is for activations: lm.round")
+        require(len(shape_of(self.w)) >= 2, f"needs w of 2 dimensions, found {self.w.type}")
+        require_shape("the result", self.out, shape_of(self.w))

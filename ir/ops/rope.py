@@ -1,0 +1,75 @@
+"""`lm.rope`: rotary position embedding (Su et al., 2021)."""
+
+from typing import Unpack
+
+from ingot.ir.checks import (
+    require,
+    require_activation,
+    require_float,
+    require_indices,
+    require_positive,
+    require_same_type,
+    require_shape,
+)
+from ingot.ir.dialect import Op, Place
+from ingot.ir.mlir import OpResult, Value
+from ingot.ir.types import columns_of, shape_of
+
+
+class Rope(Op, name="rope"):
+    """Rotates pairs of features of every head by `position * inv_freq`.
+
+    inv_freq `[rotary_dim / 2]`; features of a head from rotary_dim on pass unchanged.  Pairs are
+    `(i, i + rotary_dim / 2)`, or `(2i, 2i + 1)` where `interleaved`.  `scale` multiplies cos
+    and sin.
+    """
+
+    x: Value
+    positions: Value
+    inv_freq: Value
+    heads: int
+    scale: float
+    interleaved: bool
+    out: OpResult
+
+    def __init__(
+        self,
+        x: Value,
+        positions: Value,
+        inv_freq: Value,
+        *,
+        heads: int,
+        scale: float = 1.0,
+        interleaved: bool = False,
+        **place: Unpack[Place],
+    ) -> None:
+        attributes = {"heads": heads, "scale": scale, "interleaved": interleaved}
+        self.build([x, positions, inv_freq], [x.type], attributes, **place)
+
+    @property
+    def head_dim(self) -> int:
+        """Features of one head."""
+        return columns_of(self.x) // self.heads
+
+    @property
+    def rotary_dim(self) -> int:
+        """Features of one head that are rotated."""
+        return 2 * shape_of(self.inv_freq)[0]
+
+    def check(self) -> None:
+        require_activation("x", self.x)
+        require_indices("positions", self.positions)
+        require_float("inv_freq", self.inv_freq)
+        require_shape("inv_freq", self.inv_freq, [None])
+        require_positive("heads", self.heads)
+        columns = columns_of(self.x)
+        require(
+            columns % self.heads == 0,
+            f"needs features that {self.heads} heads divide, found {columns}",
+        )
+        require(
+            0 < self.rotary_dim <= self.head_dim,
+            f"needs inv_freq of 1 to {self.head_dim // 2} elements, half of a head's "
+            f"{self.head_dim} features, found {self.inv_freq.type}",
+        )
+        require_same_type("the result", self.out, "x", self.x.type)

@@ -1,0 +1,23 @@
+"""`lm.round`: activations rounded to 8 bits for integer kernels."""
+
+from typing import Unpack
+
+from ingot.ir.checks import require, require_activation, require_shape
+from ingot.ir.dialect import Op, Place
+from ingot.ir.mlir import OpResult, Value
+from ingot.ir.types import activation_type, columns_of, is_rounded, shape_of
+
+
+class Round(Op, name="round"):
+    """x in the encoding `int8-act`: groups of 32 features, scale = max|x| / 127, half to even."""
+
+    x: Value
+    out: OpResult
+
+    def __init__(self, x: Value, **place: Unpack[Place]) -> None:
+        self.build([x], [activation_type(columns_of(x), x.context, rounded=True)], **place)
+
+    def check(self) -> None:
+        require_activation("x", self.x)
+        require(is_rounded(self.out), f"makes int8-act, found {self.out.type}")
+        require_shape("the result", self.out, shape_of(self.x))

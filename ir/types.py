@@ -1,0 +1,87 @@
+"""The types of values in a step: making them, and reading them apart."""
+
+from collections.abc import Sequence
+
+from ingot.ir.dialect import BatchType, Quant
+from ingot.ir.encoding import ACTIVATION, Encoding
+from ingot.ir.mlir import (
+    DYNAMIC,
+    BF16Type,
+    Context,
+    F16Type,
+    F32Type,
+    IntegerType,
+    Location,
+    RankedTensorType,
+    Type,
+    Value,
+)
+
+FLOAT_TYPES = (F32Type, BF16Type, F16Type)
+
+
+def tensor_type(shape: Sequence[int], element: Type) -> RankedTensorType:
+    """Return `tensor<shape x element>`; `DYNAMIC` stands for `?`."""
+    return RankedTensorType.get(list(shape), element, loc=Location.unknown(element.context))
+
+
+def float_tensor(shape: Sequence[int], context: Context) -> RankedTensorType:
+    """Return `tensor<shape x f32>`."""
+    return tensor_type(shape, F32Type.get(context))
+
+
+def activation_type(columns: int, context: Context, *, rounded: bool = False) -> Type:
+    """Return `tensor<?xCxf32>`, or that in the encoding of rounded activations."""
+    plain = float_tensor([DYNAMIC, columns], context)
+    return Quant.of(plain, ACTIVATION) if rounded else plain
+
+
+def index_type(context: Context) -> RankedTensorType:
+    """Return `tensor<?xi32>`: token ids and positions."""
+    return tensor_type([DYNAMIC], IntegerType.get_signless(32, context))
+
+
+def step_inputs(context: Context) -> list[Type]:
+    """Return the parameter types of every step: tokens, positions, batch."""
+    return [index_type(context), index_type(context), BatchType.of(context)]
+
+
+def type_of(value: Value | Type) -> Type:
+    """Return the type of a value, or the type itself."""
+    return value if isinstance(value, Type) else value.type
+
+
+def logical_type(value: Value | Type) -> RankedTensorType:
+    """Return the tensor type that a plain or encoded tensor stands for."""
+    kind = type_of(value)
+    return kind.logical if isinstance(kind, Quant) else RankedTensorType(kind)
+
+
+def shape_of(value: Value | Type) -> list[int]:
+    """Return the sizes of a plain or encoded tensor, `DYNAMIC` for `?`."""
+    return list(logical_type(value).shape)
+
+
+def columns_of(value: Value | Type) -> int:
+    """Return the size of the last dimension: the features of an activation, K of a weight."""
+    return shape_of(value)[-1]
+
+
+def encoding_of(value: Value | Type) -> Encoding | None:
+    """Return the encoding of a quantised tensor, None for a plain one."""
+    kind = type_of(value)
+    return kind.encoding if isinstance(kind, Quant) else None
+
+
+def is_rounded(value: Value | Type) -> bool:
+    """Return whether the value is an activation rounded for integer kernels."""
+    return encoding_of(value) == ACTIVATION
+
+
+def is_per_token(value: Value | Type) -> bool:
+    """Return whether the value has a row for every token of the step."""
+    kind = type_of(value)
+    if not isinstance(kind, Quant | RankedTensorType):
+        return False
+    shape = shape_of(kind)
+    return bool(shape) and shape[0] == DYNAMIC
