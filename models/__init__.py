@@ -1,1 +1,7 @@
 """Checkpoints and architectures: what the compiler takes in."""
+
+from .checkpoint import Checkpoint
+from .opening import open_checkpoint
+from .weights import StoredWeight, WeightInfo, Weights
+
+__all__ = ["Checkpoint", "StoredWeight", "WeightInfo", "Weights", "open_checkpoint"]

@@ -1,0 +1,77 @@
+"""Builds an architecture without weights, and says clearly which ones cannot be built."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from ingot.errors import CheckpointError, UnsupportedError
+
+
+def config_from_file(path: Path) -> PretrainedConfig:
+    """Read a `config.json`; code that it may point to (`auto_map`) is never run."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(
+            f"cannot be read: {error}", where=str(path), hint="Download the file again."
+        ) from error
+    if not isinstance(fields, dict) or "model_type" not in fields:
+        raise CheckpointError(
+            "names no model_type", where=str(path), hint="Give the folder of a language model."
+        )
+    return config_from_fields(fields, where=str(path))
+
+
+def config_from_fields(fields: dict[str, Any], *, where: str) -> PretrainedConfig:
+    """Return the config of `fields["model_type"]`; raises UnsupportedError for an unknown one."""
+    model_type = fields["model_type"]
+    if model_type not in CONFIG_MAPPING:
+        raise _unknown(f"model type {model_type!r}", fields, where)
+    if method := (fields.get("quantization_config") or {}).get("quant_method"):
+        raise UnsupportedError(
+            f"weights quantised by {method!r} cannot be read",
+            where=where,
+            hint="Give the unquantised checkpoint, or a GGUF file.",
+        )
+    others = {name: value for name, value in fields.items() if name != "model_type"}
+    try:
+        config = AutoConfig.for_model(model_type, **others)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(
+            f"is no valid configuration of {model_type}: {error}",
+            where=where,
+            hint="Compare it with the config.json that was published with the model.",
+        ) from error
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise _unknown(f"model type {model_type!r} (not a causal language model)", fields, where)
+    assert isinstance(config, PretrainedConfig)
+    return config
+
+
+def _unknown(what: str, fields: dict[str, Any], where: str) -> UnsupportedError:
+    custom = "; code in the model's folder is never run" if "auto_map" in fields else ""
+    return UnsupportedError(
+        f"{what} is unknown to transformers {transformers.__version__}{custom}",
+        where=where,
+        hint="Give a model whose architecture is a causal language model of that version.",
+    )
+
+
+def build_architecture(config: PretrainedConfig) -> PreTrainedModel:
+    """Return the model on the meta device in float32: all structure, no memory for weights."""
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
+        raise UnsupportedError(
+            f"transformers {transformers.__version__} cannot build {config.model_type}: {error}",
+            hint="Check the sizes in config.json.",
+        ) from error
+    assert isinstance(model, PreTrainedModel)
+    return model.eval()

@@ -1,0 +1,36 @@
+"""A checkpoint, whatever its format: what the compiler needs to know of a trained model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import PretrainedConfig
+
+from .weights import Weights
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model: architecture, weights and the files that belong to it.
+
+    `weights` holds every parameter and buffer of the model under its Hugging Face name.  `tied` maps a
+    parameter that shares its storage to the name that owns it; both names are in `weights`.
+    `unused` names the stored tensors that the architecture has no place for.  `sources` maps file
+    names to sha256.  `tokenizer_json` is None where the checkpoint has no tokenizer: such a model
+    takes token ids only.
+    """
+
+    name: str
+    config: PretrainedConfig
+    weights: Weights
+    sources: Mapping[str, str]
+    tied: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    tokenizer_json: bytes | None = None
+    tokenizer_config: dict[str, Any] = field(default_factory=dict)
+    chat_template: str | None = None
+    generation_config: dict[str, Any] = field(default_factory=dict)
+
+    def symbol(self, name: str) -> str:
+        """Return the name under which the value of a parameter is stored once."""
+        return self.tied.get(name, name)

@@ -1,0 +1,100 @@
+"""Fits stored tensors to the parameters of an architecture: names, shapes, tied weights, buffers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from ingot.errors import CheckpointError
+
+from .buffers import buffer_entries
+from .weights import StoredWeight, Weights
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The weights under the model's own names, who shares storage with whom, what is left over."""
+
+    weights: Weights
+    tied: Mapping[str, str]
+    unused: tuple[str, ...]
+
+
+def fit(model: PreTrainedModel, stored: Mapping[str, StoredWeight], *, where: str) -> Fitted:
+    """Match `stored` to `model`; raises CheckpointError for a missing or wrongly shaped tensor.
+
+    Names may lack the prefix of the model's body or carry one too many, as checkpoints of the body
+    alone do.  A tied parameter needs to be stored once, under either name.
+    """
+    keys = _Keys(model, stored)
+    entries: dict[str, StoredWeight] = {}
+    tied: dict[str, str] = {}
+    missing: list[str] = []
+    for names in _sharing(model):
+        present = [name for name in names if keys.of(name) is not None]
+        if not present:
+            missing.append(names[0])
+            continue
+        owner = present[0]
+        entry = stored[keys.take(owner)]
+        _check_shape(model, owner, entry, where)
+        entries |= dict.fromkeys(names, entry)
+        tied |= {name: owner for name in names if name != owner}
+    if missing:
+        raise _missing(missing, where)
+    for name, entry in buffer_entries(model).items():
+        key = keys.of(name)
+        entries[name] = entry if key is None else stored[keys.take(name)]
+    return Fitted(Weights(entries), tied, keys.unused(set(tied)))
+
+
+class _Keys:
+    """Finds the stored key of a model's name, and remembers which keys were used."""
+
+    def __init__(self, model: PreTrainedModel, stored: Mapping[str, StoredWeight]) -> None:
+        self._prefix, self._stored = f"{model.base_model_prefix}.", stored
+        self._used: set[str] = set()
+
+    def of(self, name: str) -> str | None:
+        spellings = (name, name.removeprefix(self._prefix), self._prefix + name)
+        return next((key for key in spellings if key in self._stored), None)
+
+    def take(self, name: str) -> str:
+        key = self.of(name)
+        assert key is not None
+        self._used.add(key)
+        return key
+
+    def unused(self, tied: set[str]) -> tuple[str, ...]:
+        shared = {self.of(name) for name in tied}
+        return tuple(sorted(set(self._stored) - self._used - shared))
+
+
+def _sharing(model: nn.Module) -> list[list[str]]:
+    """Return the names of each parameter; the first is the one that the module tree meets first."""
+    groups: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(parameter), []).append(name)
+    return list(groups.values())
+
+
+def _check_shape(model: nn.Module, name: str, entry: StoredWeight, where: str) -> None:
+    expected = tuple(model.get_parameter(name).shape)
+    if entry.info.shape != expected:
+        raise CheckpointError(
+            f"weight {name!r} has the shape {list(entry.info.shape)}, but the configuration makes it "
+            f"{list(expected)}",
+            where=where,
+            hint="Use the config.json that was published with these weights.",
+        )
+
+
+def _missing(names: list[str], where: str) -> CheckpointError:
+    shown = ", ".join(repr(name) for name in names[:3])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return CheckpointError(
+        f"weight {shown}{more} is missing",
+        where=where,
+        hint="Download the checkpoint again; every file that its index names is needed.",
+    )

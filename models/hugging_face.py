@@ -1,0 +1,120 @@
+"""Opens a Hugging Face folder: config.json, safetensors in one or several files, tokenizer files."""
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ingot.errors import CheckpointError
+
+from .architecture import build_architecture, config_from_file
+from .checkpoint import Checkpoint
+from .fitting import fit
+from .safetensors_file import read_safetensors
+from .sources import SourceHashes
+from .weights import StoredWeight
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+def open_folder(folder: Path) -> Checkpoint:
+    """Open a checkpoint folder; raises CheckpointError or UnsupportedError with file and key."""
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            "there is no config.json in this folder",
+            where=str(folder),
+            hint="Give the folder of a Hugging Face checkpoint, or a .gguf file.",
+        )
+    config = config_from_file(folder / "config.json")
+    files = _weight_files(folder)
+    stored: dict[str, StoredWeight] = {}
+    for file in files:
+        stored |= read_safetensors(file)
+    fitted = fit(build_architecture(config), stored, where=str(folder))
+    tokenizer_config = _read_json(folder / "tokenizer_config.json")
+    tokenizer = folder / "tokenizer.json"
+    others = ("config.json", INDEX, "generation_config.json", *TOKENIZER_FILES)
+    present = [folder / name for name in others if (folder / name).is_file()]
+    return Checkpoint(
+        name=folder.resolve().name,
+        config=config,
+        weights=fitted.weights,
+        sources=SourceHashes([*present, *files]),
+        tied=fitted.tied,
+        unused=fitted.unused,
+        tokenizer_json=tokenizer.read_bytes() if tokenizer.is_file() else None,
+        tokenizer_config=tokenizer_config,
+        chat_template=_chat_template(folder, tokenizer_config),
+        generation_config=_read_json(folder / "generation_config.json"),
+    )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / INDEX).is_file():
+        return _shards(folder / INDEX)
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
+    if pickles := sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]):
+        raise CheckpointError(
+            f"the weights are only there as pickle ({pickles[0].name}), which can run code when read",
+            where=str(folder),
+            hint="Convert them to safetensors where you trust their origin: load the model with "
+            "transformers and call save_pretrained.",
+        )
+    raise CheckpointError(
+        f"there is neither {SINGLE} nor {INDEX} in this folder",
+        where=str(folder),
+        hint="Download the weights too; a Git LFS checkout needs `git lfs pull`.",
+    )
+
+
+def _shards(index: Path) -> list[Path]:
+    weight_map = _read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(
+            "has no weight_map", where=str(index), hint="Download the file again."
+        )
+    names = sorted({str(name) for name in weight_map.values()})
+    for name in names:
+        if PurePosixPath(name).name != name:
+            raise CheckpointError(
+                f"names the file {name!r} outside of the folder",
+                where=str(index),
+                hint="Do not use this checkpoint unless you trust its origin.",
+            )
+        if not (index.parent / name).is_file():
+            keys = sorted(key for key, value in weight_map.items() if value == name)
+            raise CheckpointError(
+                f"the shard is missing; it holds {keys[0]!r} and {len(keys) - 1} more tensors",
+                where=str(index.parent / name),
+                hint="Download the missing file.",
+            )
+    return [index.parent / name for name in names]
+
+
+def _chat_template(folder: Path, tokenizer_config: dict[str, Any]) -> str | None:
+    """Return the template; of several named ones, the one called default, else the first."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = tokenizer_config.get("chat_template")
+    if isinstance(template, list):
+        named = {entry["name"]: entry["template"] for entry in template}
+        template = named.get("default", next(iter(named.values()), None))
+    return template if isinstance(template, str) else None
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, or an empty one where there is no such file."""
+    if not file.is_file():
+        return {}
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"is no JSON: {error}", where=str(file), hint="Download the file again."
+        ) from error
+    if not isinstance(value, dict):
+        raise CheckpointError("is no JSON object", where=str(file), hint="Download the file again.")
+    return value
