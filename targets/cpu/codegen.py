@@ -1,0 +1,79 @@
+"""Kernels to one relocatable x86-64 object file per level.
+
+The MLIR is built here; a child process (`codegen_worker.py`) lowers it and writes the object,
+so that a crash of the bindings or of LLVM becomes an error that names the kernel.  The target
+is spelled out in every function, so the bytes do not depend on the machine that compiles.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from torch_mlir import ir
+
+from . import codegen_worker
+from .kernel import Kernel
+from .levels import Level
+
+
+class CodegenError(RuntimeError):
+    """A kernel generator or LLVM failed: a bug, never a mistake of the user."""
+
+
+def compile_kernels(kernels: Sequence[Kernel], level: Level, *, in_process: bool = False) -> bytes:
+    """Compile kernels of distinct names to one relocatable object (ELF, x86-64).
+
+    The order of `kernels` does not matter: functions are sorted by name.  Equal input gives equal
+    bytes.  `in_process` saves the child process and its protection; tests use it.
+
+    Raises CodegenError, naming the kernels that cannot be compiled.
+    """
+    ordered = sorted(kernels, key=lambda kernel: kernel.name)
+    names = [kernel.name for kernel in ordered]
+    assert len(set(names)) == len(names), "two kernels have one name"
+    text = kernels_to_mlir(ordered, level)
+    if in_process:
+        return codegen_worker.object_of(text)
+    finished = _run_worker(text)
+    if finished.returncode == 0:
+        return finished.stdout
+    failures = _failing(ordered, level) if len(ordered) > 1 else names
+    message = finished.stderr.decode(errors="replace").strip()[-2000:]
+    raise CodegenError(
+        f"the worker ended with status {finished.returncode} on {level.name} kernels "
+        f"{', '.join(failures or names)}\n{message}"
+    )
+
+
+def compile_levels(kernels: Sequence[Kernel], levels: Sequence[Level]) -> dict[str, bytes]:
+    """Compile kernels for several levels, two at a time; return the objects by level name."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        objects = pool.map(lambda level: compile_kernels(kernels, level), levels)
+        return {level.name: code for level, code in zip(levels, objects, strict=True)}
+
+
+def kernels_to_mlir(kernels: Sequence[Kernel], level: Level) -> str:
+    """Return the verified MLIR of `kernels` as text."""
+    with ir.Context(), ir.Location.unknown():
+        module = ir.Module.create()
+        with ir.InsertionPoint(module.body):
+            for kernel in kernels:
+                kernel.emit(level)
+        module.operation.verify()
+        return str(module)
+
+
+def kernels_to_assembly(kernels: Sequence[Kernel], level: Level) -> str:
+    """Return the optimised assembly of `kernels`, for a reader."""
+    return codegen_worker.assembly_of(kernels_to_mlir(kernels, level))
+
+
+def _run_worker(text: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-P", str(Path(codegen_worker.__file__))]
+    return subprocess.run(command, input=text.encode(), capture_output=True)
+
+
+def _failing(kernels: Sequence[Kernel], level: Level) -> list[str]:
+    return [k.name for k in kernels if _run_worker(kernels_to_mlir([k], level)).returncode]

@@ -1,0 +1,80 @@
+"""Load compiled kernels into this process and call them on numpy arrays."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from ingot.targets.cpu.codegen import compile_kernels
+from ingot.targets.cpu.kernel import SCRATCH_BYTES, Kernel
+from ingot.targets.cpu.levels import LEVELS, Level
+
+_PROTOTYPE = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
+)
+_features = llvm.get_host_cpu_features()
+HOST_LEVELS = [lv for lv in LEVELS if all(_features.get(name, False) for name in lv.features)]
+
+
+def aligned(shape: Sequence[int] | int, dtype: Any) -> np.ndarray:
+    """Return a zeroed array whose address is a multiple of 64."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    view: np.ndarray = raw[start : start + size].view(dtype).reshape(shape)
+    return view
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Kernels in memory; `keep` owns the code."""
+
+    addresses: dict[str, int]
+    keep: Any
+
+    def __call__(
+        self, name: str, slots: Sequence[np.ndarray | int], begin: int = 0, end: int = 1
+    ) -> None:
+        """Run a kernel over `begin..end`; an array in `slots` stands for its address."""
+        values = [s if isinstance(s, int) else s.ctypes.data for s in slots]
+        array = np.array(values, np.int64)
+        scratch = aligned(SCRATCH_BYTES, np.uint8)
+        _PROTOTYPE(self.addresses[name])(array.ctypes.data, begin, end, scratch.ctypes.data)
+
+
+def load_object(code: bytes, names: Sequence[str]) -> Loaded:
+    """Link an object into this process."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_lljit_compiler(machine)
+    builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+    for name in names:
+        builder.export_symbol(name)
+    library = builder.link(engine, "kernels")
+    return Loaded({name: library[name] for name in names}, (engine, library))
+
+
+Jit = Callable[[Sequence[Kernel], Level], Loaded]
+
+
+@pytest.fixture(scope="session")
+def jit() -> Jit:
+    """Return a function that compiles kernels for a level and loads them."""
+
+    def compile_and_load(kernels: Sequence[Kernel], level: Level) -> Loaded:
+        code = compile_kernels(kernels, level, in_process=True)
+        return load_object(code, [kernel.name for kernel in kernels])
+
+    return compile_and_load
+
+
+@pytest.fixture(params=HOST_LEVELS, ids=lambda level: level.name)
+def level(request: pytest.FixtureRequest) -> Level:
+    """Every level that this machine can run."""
+    assert isinstance(request.param, Level)
+    return request.param
