@@ -1,1 +1,21 @@
-"""Passes over `lm` modules: raising, rewriting, quantisation."""
+"""Passes over the IR: what a pass, a pattern and a pipeline are, and the passes themselves.
+
+One file is one pass; `find_pass` and `all_passes` look through the folder.
+"""
+
+from .core import EXACT as EXACT
+from .core import Callback as Callback
+from .core import Contract as Contract
+from .core import Pass as Pass
+from .core import Pattern as Pattern
+from .core import Phase as Phase
+from .core import Pipeline as Pipeline
+from .core import all_passes as all_passes
+from .core import find_pass as find_pass
+from .core import lossy as lossy
+from .core import parse_pipeline as parse_pipeline
+from .core import pattern as pattern
+from .core import producer as producer
+from .core import replace as replace
+from .core import rewrite as rewrite
+from .core import rounding as rounding

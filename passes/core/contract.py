@@ -1,0 +1,47 @@
+"""The numeric contract of a pass: how far its result may lie from its input.
+
+Every pass states one, and `verify_pass` holds it to that on sample weights and inputs.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How the logits of a module after a pass may differ from those before.
+
+    `exact`: the same operations on the same numbers; float32 sums may be grouped differently by the
+    library that the interpreter calls, so 1e-6 of the largest logit is allowed.  `rounding`: the
+    largest difference over the largest logit is at most `tolerance`.  `lossy`: numbers were thrown
+    away on purpose; `metric` names what is measured and `tolerance` is the budget of it.
+    """
+
+    kind: Literal["exact", "rounding", "lossy"]
+    tolerance: float
+    metric: str = "largest"
+
+    def __str__(self) -> str:
+        if self.kind == "exact":
+            return "exact"
+        if self.kind == "rounding":
+            return f"rounding({self.tolerance:g})"
+        return f"lossy({self.metric}, {self.tolerance:g})"
+
+
+EXACT = Contract("exact", 1e-6)
+
+
+def rounding(tolerance: float) -> Contract:
+    """Return the contract of a pass that reorders or reassociates float arithmetic."""
+    return Contract("rounding", tolerance)
+
+
+def lossy(metric: str, budget: float) -> Contract:
+    """Return the contract of a pass that stores or computes with fewer bits.
+
+    `metric` is `largest` (largest difference over largest logit) or `rms` (root mean square of the
+    difference over that of the logits).
+    """
+    assert metric in ("largest", "rms"), metric
+    return Contract("lossy", budget, metric)

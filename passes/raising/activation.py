@@ -1,0 +1,35 @@
+"""Raises activation functions that torch has one op for."""
+
+from ingot.ir import Activation, torch_dialect
+from ingot.passes.bridging import as_torch, features, text
+from ingot.passes.core import pattern, replace
+
+_KINDS = {
+    "torch.aten.silu": "silu",
+    "torch.aten.relu": "relu",
+    "torch.aten.sigmoid": "sigmoid",
+    "torch.aten.tanh": "tanh",
+}
+
+
+@pattern
+def activation(
+    op: torch_dialect.AtenSiluOp
+    | torch_dialect.AtenReluOp
+    | torch_dialect.AtenSigmoidOp
+    | torch_dialect.AtenTanhOp,
+) -> None:
+    """`aten.silu`, `aten.relu`, `aten.sigmoid`, `aten.tanh`."""
+    rows = features(op.operands[0])
+    if rows is not None:
+        kind = _KINDS[op.operation.name]
+        replace(op, as_torch(Activation(rows, kind=kind).out, op.result.type))
+
+
+@pattern
+def gelu(op: torch_dialect.AtenGeluOp) -> None:
+    """`aten.gelu`, exact or by tanh."""
+    kind = {"none": "gelu", "tanh": "gelu_tanh"}.get(text(op.operands[1]) or "")
+    rows = features(op.operands[0])
+    if rows is not None and kind is not None:
+        replace(op, as_torch(Activation(rows, kind=kind).out, op.result.type))

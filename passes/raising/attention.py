@@ -1,0 +1,51 @@
+"""Raises the opaque attention op that the front end traces."""
+
+from ingot.ir import Attention, BatchType, Value, torch_dialect
+from ingot.passes.bridging import (
+    Arrangement,
+    arrangement,
+    as_torch,
+    features,
+    is_none,
+    number,
+    shape,
+)
+from ingot.passes.core import pattern, replace
+
+
+@pattern
+def attention(op: torch_dialect.OperatorOp) -> None:
+    """`ingot.attention(q, k, v, sinks, layer, scale, causal, window, softcap)` without sinks."""
+    if op.attributes["name"].value != "torch.ingot.attention":
+        return
+    q, k, v, sinks, *constants = op.operands
+    values = [number(constant) for constant in constants]
+    batch = _batch(op)
+    first = (arrangement(shape(t)) is Arrangement.HEADS_FIRST for t in (q, k, v))
+    if batch is None or not is_none(sinks) or None in values or not all(first):
+        return
+    layer, scale, causal, window, softcap = (value or 0 for value in values)
+    head_dim = shape(q)[3]
+    if not causal or shape(k)[3] != head_dim or shape(v)[3] != head_dim:
+        return
+    rows = [features(t) for t in (q, k, v)]
+    if any(row is None for row in rows):
+        return
+    attended = Attention(
+        *rows,
+        batch,
+        layer=int(layer),
+        heads=shape(q)[1],
+        kv_heads=shape(k)[1],
+        head_dim=head_dim,
+        scale=float(scale),
+        window=int(window),
+        softcap=float(softcap),
+    )
+    replace(op, as_torch(attended.out, op.results[0].type))
+
+
+def _batch(op: torch_dialect.OperatorOp) -> Value | None:
+    """Return the argument of the step that stands for its batch."""
+    arguments = op.operation.block.arguments
+    return next((one for one in arguments if isinstance(one.type, BatchType)), None)

@@ -1,0 +1,57 @@
+"""Raises sums and products of activations, with each other, with a parameter or with a constant."""
+
+from ingot.ir import Add, Mul, Scale, Value, torch_dialect
+from ingot.passes.bridging import (
+    Arrangement,
+    arrangement,
+    as_torch,
+    features,
+    is_number,
+    number,
+    shape,
+    weight,
+)
+from ingot.passes.core import pattern, replace
+
+
+@pattern
+def add(op: torch_dialect.AtenAddTensorOp) -> None:
+    """`aten.add.Tensor`: residual connections and added parameters."""
+    x, y, alpha = op.operands
+    pair = _pair(x, y) if is_number(alpha, 1) else None
+    if pair is not None:
+        replace(op, as_torch(Add(*pair).out, op.result.type))
+
+
+@pattern
+def mul(op: torch_dialect.AtenMulTensorOp) -> None:
+    """`aten.mul.Tensor`."""
+    pair = _pair(*op.operands)
+    if pair is not None:
+        replace(op, as_torch(Mul(*pair).out, op.result.type))
+
+
+@pattern
+def scale(op: torch_dialect.AtenMulScalarOp | torch_dialect.AtenDivScalarOp) -> None:
+    """`aten.mul.Scalar` and `aten.div.Scalar`."""
+    factor, rows = number(op.operands[1]), features(op.operands[0])
+    if factor is None or rows is None:
+        return
+    if isinstance(op, torch_dialect.AtenDivScalarOp):
+        factor = 1 / factor
+    replace(op, as_torch(Scale(rows, factor=float(factor)).out, op.result.type))
+
+
+def _pair(x: Value, y: Value) -> tuple[Value, Value] | None:
+    """Return two activations of one shape, or an activation and a parameter over its features."""
+    if shape(x) == shape(y):
+        rows, others = features(x), features(y)
+        return None if rows is None or others is None else (rows, others)
+    for wide, narrow in ((x, y), (y, x)):
+        parameter = weight(narrow)
+        if parameter is None or arrangement(shape(wide)) is not Arrangement.FEATURES:
+            continue
+        rows = features(wide) if shape(narrow) == shape(wide)[-1:] else None
+        if rows is not None:
+            return rows, parameter
+    return None
