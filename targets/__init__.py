@@ -1,1 +1,33 @@
 """Targets: what each kind of hardware can do, and how `lm` is lowered to it."""
+
+from .base import (
+    Build,
+    Dtype,
+    Kernel,
+    KvDtype,
+    ModelFacts,
+    PackedWeight,
+    PlanText,
+    Program,
+    Settings,
+    Stage,
+    Target,
+    find_target,
+    target_names,
+)
+
+__all__ = [
+    "Build",
+    "Dtype",
+    "Kernel",
+    "KvDtype",
+    "ModelFacts",
+    "PackedWeight",
+    "PlanText",
+    "Program",
+    "Settings",
+    "Stage",
+    "Target",
+    "find_target",
+    "target_names",
+]

@@ -1,0 +1,172 @@
+"""What a target is: facts of a kind of hardware, and the stages that lower a module for it.
+
+A target is a folder `targets/<name>/` that defines `TARGET`, or an entry point of the group
+`ingot.targets`; nobody lists them.  Its stages take a `Build` from an `lm` module to a program and
+objects.  The names of the stages also name the progress lines and the dump files.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingot.errors import UsageError
+from ingot.ir import Module, Value
+
+GROUP = "ingot.targets"
+
+Dtype = Literal["float32", "bfloat16"]
+KvDtype = Literal["auto", "float32", "bfloat16", "int8"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user asks of a compile.
+
+    `linear` and `embedding` are encodings, "none" (keep floats), or "auto": what the checkpoint
+    stores if that is quantised, the target's default otherwise.  `overrides` are
+    `pattern=encoding`.  `dtype` is the type of weights that stay floats, "auto" as stored.
+    `levels` are the instruction sets to carry, empty for all.
+    """
+
+    linear: str = "auto"
+    embedding: str = "auto"
+    overrides: tuple[str, ...] = ()
+    dtype: Literal["auto"] | Dtype = "auto"
+    kv_dtype: KvDtype = "auto"
+    levels: tuple[str, ...] = ()
+
+
+class Kernel(Protocol):
+    """A kernel that can be generated; its name says all that it is specialised to."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class PlanText(Protocol):
+    """A target's plan, as the text of its file."""
+
+    def text(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """A tensor to write: a weight expression of the module, and the packing that kernels read.
+
+    `step_bytes` is how much of it the decoding of one token reads: all, or a row of a table.
+    """
+
+    name: str
+    value: Value
+    packing: str
+    num_bytes: int
+    step_bytes: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A lowered module: its plan, the kernels to generate and the weights to pack."""
+
+    plan: PlanText
+    kernels: tuple[Kernel, ...]
+    weights: tuple[PackedWeight, ...]
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a target must know of the model beyond the module."""
+
+    vocab_size: int
+    max_positions: int
+
+
+@dataclass(frozen=True)
+class Build:
+    """What is known of a compile so far; each stage returns one that knows more.
+
+    `watch` is called after each step of a stage with a name and something printable.
+    """
+
+    module: Module
+    facts: ModelFacts
+    settings: Settings
+    watch: Callable[[str, object], None]
+    pipeline: str = ""
+    program: Program | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a compile."""
+
+    name: str
+    run: Callable[[Build], Build]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of hardware.
+
+    `levels` are the instruction sets that one artifact can carry, least demanding first.
+    `pipeline` gives the text of the passes for some settings; `stages` begin with those passes.
+    `pack` turns the value of a weight expression into the bytes of a packing.
+    """
+
+    name: str
+    description: str
+    levels: tuple[str, ...]
+    pipeline: Callable[[Settings], str]
+    stages: tuple[Stage, ...]
+    pack: Callable[[PackedWeight, Any], NDArray[np.uint8]]
+
+
+def find_target(name: str, extensions: Iterable[EntryPoint] | None = None) -> Target:
+    """Return the target called `name`; raise `UsageError` if there is none or two owners of it."""
+    owners = target_names(extensions)
+    if name not in owners:
+        raise UsageError(f"no target {name!r}", hint="Targets: " + ", ".join(sorted(owners)) + ".")
+    owner = owners[name]
+    if isinstance(owner, EntryPoint):
+        target = owner.load()
+    else:
+        target = import_module(f"ingot.targets.{owner}").TARGET
+    if not isinstance(target, Target):
+        raise UsageError(
+            f"target {name!r} is a {type(target).__name__}, not a Target",
+            hint="Point the entry point at a value of ingot.targets.Target.",
+        )
+    return target
+
+
+def target_names(
+    extensions: Iterable[EntryPoint] | None = None,
+) -> dict[str, str | EntryPoint]:
+    """Return who defines each target: a folder of ours, or another distribution's entry point.
+
+    `extensions` stands for the installed entry points; a test gives its own.
+    """
+    owners: dict[str, str | EntryPoint] = {folder: folder for folder in _own_folders()}
+    for entry in entry_points(group=GROUP) if extensions is None else extensions:
+        other = owners.setdefault(entry.name, entry)
+        if other is not entry:
+            theirs = f"targets/{other}" if isinstance(other, str) else other.value
+            raise UsageError(
+                f"two targets are called {entry.name!r}: {theirs} and {entry.value}",
+                hint="Rename one, or uninstall the distribution that brings it.",
+            )
+    return owners
+
+
+@cache
+def _own_folders() -> tuple[str, ...]:
+    here = Path(__file__).parent
+    return tuple(module.name for module in iter_modules([str(here)]) if module.ispkg)
