@@ -64,6 +64,8 @@ class Request:
     hashes: list[PageHash] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     num_preemptions: int = 0
+    sampler_state: object | None = None
+    """What the sampler keeps about it, if anything."""
     arrival_time: float = field(default_factory=time.monotonic)
     start_time: float = 0.0
     """When it was first admitted."""
