@@ -1,4 +1,13 @@
 // The Python face of the native runtime.
-#include <nanobind/nanobind.h>
+#include "bindings.h"
+#include "cpu_level.h"
+#include "error.h"
 
-NB_MODULE(_native, m) { m.doc() = "Ingot's native runtime: executor, KV cache and sampler."; }
+NB_MODULE(_native, module) {
+  module.doc() = "Ingot's native runtime: executor, KV cache and sampler.";
+  nanobind::exception<ingot::Error>(module, "Error", PyExc_ValueError);
+  module.def("cpu_level", &ingot::cpu_level);
+  ingot::bind_team(module);
+  ingot::bind_executor(module);
+  ingot::bind_sampler(module);
+}
