@@ -9,9 +9,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from torch_mlir import ir
+from ingot.ir import ir
 
 from . import codegen_worker
 from .kernel import Kernel
@@ -39,7 +38,7 @@ def compile_kernels(kernels: Sequence[Kernel], level: Level, *, in_process: bool
     finished = _run_worker(text)
     if finished.returncode == 0:
         return finished.stdout
-    failures = _failing(ordered, level) if len(ordered) > 1 else names
+    failures = _failing(ordered, level)
     message = finished.stderr.decode(errors="replace").strip()[-2000:]
     raise CodegenError(
         f"the worker ended with status {finished.returncode} on {level.name} kernels "
@@ -71,9 +70,15 @@ def kernels_to_assembly(kernels: Sequence[Kernel], level: Level) -> str:
 
 
 def _run_worker(text: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-P", str(Path(codegen_worker.__file__))]
+    command = [sys.executable, "-m", codegen_worker.__name__]
     return subprocess.run(command, input=text.encode(), capture_output=True)
 
 
 def _failing(kernels: Sequence[Kernel], level: Level) -> list[str]:
-    return [k.name for k in kernels if _run_worker(kernels_to_mlir([k], level)).returncode]
+    """Return the names of the kernels that fail, found by halving."""
+    if _run_worker(kernels_to_mlir(kernels, level)).returncode == 0:
+        return []
+    if len(kernels) == 1:
+        return [kernels[0].name]
+    half = len(kernels) // 2
+    return _failing(kernels[:half], level) + _failing(kernels[half:], level)

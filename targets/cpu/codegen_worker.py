@@ -1,8 +1,8 @@
 """MLIR text on standard input to an object file on standard output.
 
-It runs as a program of its own and imports nothing but the two LLVMs: the torch-mlir bindings lower
-MLIR to LLVM IR, and llvmlite, which also loads the object at run time, optimises it and writes the
-object for a target that is stated here and not taken from this machine.
+It runs as a program of its own and uses two LLVMs: the bindings lower MLIR to LLVM IR, and
+llvmlite, which also loads the object at run time, optimises it and writes the object for a
+target that is stated here and not taken from this machine.
 """
 
 import re
@@ -11,9 +11,8 @@ import sys
 from typing import Any
 
 import llvmlite.binding as llvm
-from torch_mlir import ir
-from torch_mlir.dialects.llvm import translate_module_to_llvmir
-from torch_mlir.passmanager import PassManager
+
+from ingot.ir import PassManager, ir, translate_to_llvm_ir
 
 _TRIPLE = "x86_64-unknown-linux-gnu"
 _LOWERING = (
@@ -40,7 +39,7 @@ def llvm_ir_of(mlir: str) -> str:
     with ir.Context(), ir.Location.unknown():
         module = ir.Module.parse(mlir)
         PassManager.parse(_LOWERING).run(module.operation)
-        return _older_syntax(str(translate_module_to_llvmir(module.operation)))
+        return _older_syntax(translate_to_llvm_ir(module))
 
 
 def _optimised(mlir: str, machine: Any) -> Any:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch_mlir import ir
-from torch_mlir.dialects import func
+from ingot.ir import func, ir
 
 from .build import I64, Pointer, Value
 from .levels import Level

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from torch_mlir import ir
-from torch_mlir.dialects import scf
+from ingot.ir import ir, scf
 
 from .types import I64, Type
 from .values import Number, Value, constant

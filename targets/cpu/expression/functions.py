@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from torch_mlir.dialects import arith, llvm, math
+from ingot.ir import arith, llvm, math
 
 from .types import F32, I16, I32, Type
 from .values import Number, Value, constant, shuffle

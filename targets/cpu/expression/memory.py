@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch_mlir import ir
-from torch_mlir.dialects import llvm
+from ingot.ir import ir, llvm
 
 from .types import I8, I32, I64, Type
 from .values import Number, Value, constant, splat

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch_mlir import ir
+from ingot.ir import ir
 
 
 @dataclass(frozen=True)

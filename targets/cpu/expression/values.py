@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Union
 
-from torch_mlir import ir
-from torch_mlir.dialects import arith, llvm, vector
+from ingot.ir import arith, ir, llvm, vector
 
 from .types import I1, Type
 
