@@ -1,0 +1,214 @@
+"""Packed weights: the byte layouts that the CPU kernels read, and tensors put into them.
+
+A block is 16 outputs (lanes) by a span of K; blocks of K follow each other, blocks of N follow
+those.  N is padded to 16 and K to the span, with zeros.  docs/architecture.md, section 5, has
+the table.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ingot.errors import UnsupportedError
+from ingot.ir import Encoding, Offset, QuantTensor
+
+LANES = 16
+GROUP = 32
+
+# Rows are packed a few at a time, so that the temporaries of a large table stay small.
+_CHUNK_ELEMENTS = 1 << 22
+
+Weight = Tensor | QuantTensor
+
+
+@dataclass(frozen=True)
+class Packing:
+    """One layout.
+
+    A block of `span` elements of K takes `block_bytes`; `tail_bytes` follow the blocks of K of
+    every block of N.  `pack_rows` lays out rows whose number is a multiple of 16.
+    """
+
+    name: str
+    span: int
+    block_bytes: int
+    tail_bytes: int
+    pack_rows: Callable[[Weight, int], Tensor]
+
+    def blocks(self, k: int) -> int:
+        """Return the number of blocks along K."""
+        return -(-k // self.span)
+
+    def panel_bytes(self, k: int) -> int:
+        """Return the bytes of 16 outputs."""
+        return self.blocks(k) * self.block_bytes + self.tail_bytes
+
+    def packed_bytes(self, n: int, k: int) -> int:
+        """Return the bytes of a packed `[n, k]` tensor."""
+        return -(-n // LANES) * self.panel_bytes(k)
+
+    def pack(self, weight: Weight) -> Tensor:
+        """Return `weight` `[N, K]` packed, as uint8 `[packed_bytes(N, K)]`.
+
+        A quantised tensor must be in an encoding of this packing; a float tensor is converted.
+        """
+        n, k = weight.shape
+        packed = torch.empty(self.packed_bytes(n, k), dtype=torch.uint8)
+        panel = self.panel_bytes(k)
+        for start, rows in _row_chunks(weight):
+            part = self.pack_rows(rows, self.blocks(k) * self.span)
+            begin = start // LANES * panel
+            packed[begin : begin + part.numel()] = part.reshape(-1)
+        return packed
+
+
+def packing_for(stored: Encoding | torch.dtype) -> Packing:
+    """Return the packing of an encoding or of a float type (float16 widens to float32)."""
+    if isinstance(stored, Encoding):
+        return PACKINGS[_integer_packing(stored)]
+    if stored == torch.bfloat16:
+        return PACKINGS["bf16"]
+    if stored in (torch.float32, torch.float16):
+        return PACKINGS["f32"]
+    raise UnsupportedError(
+        f"the CPU target has no packing for {stored}", hint="Convert the weight to float32."
+    )
+
+
+def pack_vector(values: Tensor) -> Tensor:
+    """Return a bias or norm weight `[N]` as the bytes of float32, padded with zeros to 16."""
+    padded = torch.zeros(-(-values.numel() // LANES) * LANES)
+    padded[: values.numel()] = values.to(torch.float32)
+    return padded.view(torch.uint8)
+
+
+def _integer_packing(encoding: Encoding) -> str:
+    if encoding.activation:
+        raise UnsupportedError(
+            f"{encoding} is an encoding of activations, not of weights",
+            hint="Choose one of the int4 and int8 weight encodings.",
+        )
+    if encoding.bits == 8:
+        return "q8g" if encoding.group else "q8c"
+    return "q4m" if encoding.offset is Offset.MINIMUM else "q4z"
+
+
+def _row_chunks(weight: Weight) -> Iterator[tuple[int, Weight]]:
+    n, k = weight.shape
+    step = max(LANES, _CHUNK_ELEMENTS // max(k, 1) // LANES * LANES)
+    for start in range(0, n, step):
+        indices = torch.arange(start, min(start + step, n))
+        if isinstance(weight, QuantTensor):
+            yield start, weight.rows(indices)
+        else:
+            yield start, weight[start : start + step]
+
+
+def _padded(rows: Tensor, columns: int, fill: int = 0) -> Tensor:
+    """Return `rows` `[n, k]` padded to a multiple of 16 rows and to `columns`."""
+    n, k = rows.shape
+    return torch.nn.functional.pad(rows, (0, columns - k, 0, -n % LANES), value=fill)
+
+
+def _quads(rows: Tensor) -> Tensor:
+    """`[n, k]` bytes to `[panels, groups, quads 8, lanes 16, 4]`."""
+    n, k = rows.shape
+    return rows.view(n // LANES, LANES, k // GROUP, GROUP // 4, 4).permute(0, 2, 3, 1, 4)
+
+
+def _per_group(values: Tensor, weight: QuantTensor, columns: int) -> Tensor:
+    """Scales or offsets `[n, groups]` to `[panels, groups of 32, lanes]`."""
+    size = weight.encoding.group_size(weight.shape[-1])
+    spread = values.repeat_interleave(size // GROUP, dim=1)[:, : columns // GROUP]
+    rows = _padded(spread, columns // GROUP)
+    return rows.view(-1, LANES, columns // GROUP).transpose(1, 2).contiguous()
+
+
+def _bytes(values: Tensor, *shape: int) -> Tensor:
+    return values.contiguous().view(torch.uint8).view(*shape)
+
+
+def _nibbles(weight: QuantTensor, columns: int) -> Tensor:
+    """Codes to `[panels, groups, 256]`: quad j in the low, quad j + 4 in the high nibbles."""
+    quads = _quads(_padded(weight.values, columns))
+    packed = quads[:, :, :4] | (quads[:, :, 4:] << 4)
+    return packed.reshape(packed.shape[0], packed.shape[1], 256)
+
+
+def _zero_points(weight: QuantTensor) -> Tensor:
+    if weight.offsets is None:
+        return torch.full(weight.scales.shape, 8, dtype=torch.uint8)
+    assert int(weight.offsets.max()) <= 15, "zero points of int4 are 0..15"
+    return weight.offsets
+
+
+def _pack_q4z(weight: Weight, columns: int) -> Tensor:
+    assert isinstance(weight, QuantTensor) and weight.encoding.bits == 4
+    nibbles = _nibbles(weight, columns)
+    panels, blocks = nibbles.shape[0], columns // 128
+    scales = _per_group(weight.scales.to(torch.float16), weight, columns)
+    zeros = _per_group(_zero_points(weight), weight, columns)
+    parts = [nibbles.view(panels, blocks, 1024), _bytes(scales, panels, blocks, 128)]
+    return torch.cat([*parts, zeros.view(panels, blocks, 64)], dim=2)
+
+
+def _pack_q4m(weight: Weight, columns: int) -> Tensor:
+    assert isinstance(weight, QuantTensor) and weight.encoding.offset is Offset.MINIMUM
+    assert weight.offsets is not None
+    nibbles = _nibbles(weight, columns)
+    shape = (nibbles.shape[0], nibbles.shape[1], 32)
+    scales = _bytes(_per_group(weight.scales, weight, columns), *shape)
+    minima = _bytes(_per_group(weight.offsets, weight, columns), *shape)
+    return torch.cat([nibbles, scales, minima], dim=2)
+
+
+def _biased_bytes(weight: QuantTensor, columns: int) -> Tensor:
+    """Codes + 128 to `[panels, groups, 512]`."""
+    biased = weight.values.view(torch.uint8) ^ 0x80
+    quads = _quads(_padded(biased, columns, fill=128))
+    return quads.reshape(quads.shape[0], quads.shape[1], 512)
+
+
+def _pack_q8g(weight: Weight, columns: int) -> Tensor:
+    assert isinstance(weight, QuantTensor) and weight.encoding.bits == 8
+    codes = _biased_bytes(weight, columns)
+    panels, blocks = codes.shape[0], columns // 64
+    scales = _per_group(weight.scales, weight, columns)
+    parts = [codes.view(panels, blocks, 1024), _bytes(scales, panels, blocks, 64)]
+    return torch.cat(parts, dim=2)
+
+
+def _pack_q8c(weight: Weight, columns: int) -> Tensor:
+    assert isinstance(weight, QuantTensor) and weight.encoding.bits == 8
+    codes = _biased_bytes(weight, columns)
+    scales = _padded(weight.scales.view(-1, 1).to(torch.float32), 1)
+    panels = codes.shape[0]
+    return torch.cat([codes.view(panels, -1), _bytes(scales, panels, 64)], dim=1)
+
+
+def _pack_f32(weight: Weight, columns: int) -> Tensor:
+    assert isinstance(weight, Tensor)
+    rows = _padded(weight.to(torch.float32), columns)
+    return _bytes(rows.view(-1, LANES, columns).transpose(1, 2), -1)
+
+
+def _pack_bf16(weight: Weight, columns: int) -> Tensor:
+    assert isinstance(weight, Tensor)
+    rows = _padded(weight.to(torch.bfloat16), columns)
+    return _bytes(rows.view(-1, LANES, columns // 2, 2).transpose(1, 2), -1)
+
+
+PACKINGS = {
+    packing.name: packing
+    for packing in (
+        Packing("q4z", 128, 1216, 0, _pack_q4z),
+        Packing("q4m", 32, 320, 0, _pack_q4m),
+        Packing("q8g", 64, 1088, 0, _pack_q8g),
+        Packing("q8c", 32, 512, 64, _pack_q8c),
+        Packing("f32", 1, 64, 0, _pack_f32),
+        Packing("bf16", 2, 64, 0, _pack_bf16),
+    )
+}
+"""Every packing by its name."""
