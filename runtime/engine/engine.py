@@ -8,6 +8,7 @@ requests of that step, with the reason, and no other.
 import logging
 import queue
 import secrets
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ class Engine:
         self._requests: dict[int, Request] = {}
         self._ids = count(1)
         self._closing = False
+        self._gate = threading.Lock()  # between the last `submit` and the end
+        self._stopped = False
 
     # Called by any thread.
 
@@ -96,8 +99,7 @@ class Engine:
             end_ids=ends if params.ignore_eos else ends | end_ids,
             text=text,
         )
-        self._inbox.put(request)
-        return request.request_id
+        return self._queue(request)
 
     def submit_scoring(
         self,
@@ -122,8 +124,7 @@ class Engine:
             logits=logits,
             chunk=chunk,
         )
-        self._inbox.put(request)
-        return request.request_id
+        return self._queue(request)
 
     def cancel(self, request_id: int) -> None:
         """End a request with `FinishReason.CANCELLED`; nothing happens if it has ended already."""
@@ -137,12 +138,16 @@ class Engine:
 
     def serve(self) -> None:
         """Run until `close`."""
+        reason, error = FinishReason.CANCELLED, ""
         try:
             while not self._closing:
                 if not self.step():
                     self._wait()
+        except BaseException as failure:
+            reason, error = FinishReason.ERROR, f"the engine has stopped: {failure!r}"
+            raise
         finally:
-            self._cancel_all()
+            self._stop(reason, error)
             self._executor.close()
 
     def step(self) -> bool:
@@ -168,6 +173,13 @@ class Engine:
             num_prefix_hits=scheduler.num_prefix_hits,
             num_preemptions=scheduler.num_preemptions,
         )
+
+    def _queue(self, request: Request) -> int:
+        with self._gate:
+            if self._stopped:
+                raise RuntimeError("the engine is closed")
+            self._inbox.put(request)
+        return request.request_id
 
     def _receive(self) -> None:
         while True:
@@ -269,10 +281,13 @@ class Engine:
     def _fail(self, request: Request, error: str) -> None:
         self._tell(request, FinishReason.ERROR, error=error)
 
-    def _cancel_all(self) -> None:
+    def _stop(self, reason: FinishReason, error: str) -> None:
+        """Take no more requests, and end all that are there."""
+        with self._gate:
+            self._stopped = True
         self._receive()
         for request in list(self._requests.values()):
-            self._tell(request, FinishReason.CANCELLED)
+            self._tell(request, reason, error=error)
 
     def _tell(
         self,

@@ -21,4 +21,5 @@ class EngineThread:
     def close(self) -> None:
         """Cancel what is left, release the device and wait for that.  Idempotent."""
         self.engine.close()
-        self._thread.join()
+        if self._thread is not threading.current_thread():
+            self._thread.join()

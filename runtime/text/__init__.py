@@ -2,6 +2,7 @@
 
 from .chat_template import ChatTemplate, Message, load_chat_template
 from .generation_config import GenerationDefaults, read_generation_config
+from .model_text import ModelText, Prompt
 from .stop import StopMatcher
 from .stream import Detokenizer, TextStream
 from .tokenizer import Tokenizer
@@ -11,6 +12,8 @@ __all__ = [
     "Detokenizer",
     "GenerationDefaults",
     "Message",
+    "ModelText",
+    "Prompt",
     "StopMatcher",
     "TextStream",
     "Tokenizer",

@@ -185,10 +185,10 @@ def test_a_cached_prefix_saves_work_and_changes_nothing(make_client: MakeClient)
 
 def test_a_page_is_not_reused_behind_another_beginning(make_client: MakeClient) -> None:
     client = make_client()
-    for family in (0, 1):
+    for family, cached in ((0, 0), (3, 0), (2, 16)):
         number = client.submit(related(40, family), GREEDY)
         client.run()
-        assert client.last(number).num_cached_tokens == 0
+        assert client.last(number).num_cached_tokens == cached
         assert client.tokens(number) == alone(make_client, related(40, family), GREEDY)
 
 

@@ -1,0 +1,319 @@
+"""A compiled model in this process: text or tokens in; completions, streams or logits out.
+
+    with LLM("smollm2.ingot") as model:
+        [completion] = model.generate("The capital of France is", SamplingParams(max_tokens=8))
+
+All methods may be called from any thread; the requests of all callers share the engine's steps.
+"""
+
+import queue
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingot.errors import IngotError, RequestError
+
+from .engine import (
+    Engine,
+    EngineOptions,
+    EngineThread,
+    FinishReason,
+    Observer,
+    Output,
+    Sampler,
+    Sink,
+    TokenLogprob,
+)
+from .executor import Executor
+from .sampling import SamplingParams
+from .text import Message, ModelText, Prompt
+
+Float32Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model made of one prompt."""
+
+    text: str
+    """The output without end tokens and stop strings; empty where there is no tokenizer."""
+    token_ids: list[int]
+    """All tokens generated, an end token included."""
+    finish_reason: str
+    """`stop`: an end token or a stop string; `length`: `max_tokens`, or the context is full."""
+    logprobs: list[TokenLogprob] | None
+    """One a token, where they were asked for."""
+    prompt_token_ids: list[int]
+    num_cached_tokens: int = 0
+    """Tokens of the prompt that an earlier request had already computed."""
+
+
+class LLM:
+    """A model on an executor, with an engine in a thread of its own.
+
+    `LLM(path)` opens an artifact, `LLM.from_executor` takes any executor.  Close it, or use it in a
+    `with` statement.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        threads: int | None = None,
+        *,
+        options: EngineOptions | None = None,
+        observer: Observer | None = None,
+        **executor_options: Any,
+    ) -> None:
+        """Load the artifact in the folder `path`, on `threads` threads (`None`: all cores).
+
+        Raises `ArtifactError` where it is missing, damaged, or not for this machine.
+        """
+        from .native_executor import NativeExecutor  # the extension module, not needed elsewhere
+
+        folder = Path(path)
+        executor = NativeExecutor(folder, threads=threads, **executor_options)
+        text = ModelText.from_folder(folder)
+        self._start(executor, text, None, options, observer, folder.name.removesuffix(".ingot"))
+
+    @classmethod
+    def from_executor(
+        cls,
+        executor: Executor,
+        text: ModelText | None = None,
+        *,
+        sampler: Sampler | None = None,
+        options: EngineOptions | None = None,
+        observer: Observer | None = None,
+        name: str = "model",
+    ) -> Self:
+        """Use a model that is on a device already; the LLM owns the executor from here on.
+
+        `sampler` is the native one unless another is given.
+        """
+        model = cls.__new__(cls)
+        model._start(executor, text or ModelText(), sampler, options, observer, name)
+        return model
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+    ) -> list[Completion]:
+        """Complete one prompt or several, each a text or token ids, as one batch.
+
+        `params`: for all, or one for each; `None`: the model's own (`default_params`).  Returns one
+        completion a prompt, in their order.
+        """
+        return self._complete([self.text.encode(prompt) for prompt in _as_prompts(prompts)], params)
+
+    def chat(
+        self,
+        messages: Sequence[Message] | Sequence[Sequence[Message]],
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[Completion]:
+        """Answer one conversation, or several; messages are `{"role": …, "content": …}`."""
+        single = bool(messages) and isinstance(messages[0], Mapping)
+        conversations: Any = [messages] if single else messages
+        encoded = [self.text.encode_chat(each, tools=tools) for each in conversations]
+        return self._complete(encoded, params)
+
+    def stream(
+        self, prompt: Prompt | Sequence[Message], params: SamplingParams | None = None
+    ) -> Iterator[str]:
+        """Yield the text of one completion as it comes; `prompt` may be a list of messages.
+
+        Closing the iterator cancels the request.
+        """
+        tokens = self._encode_any(prompt)
+        news: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        number = self.submit(tokens, params or self.default_params, news.put)
+        return self._read(number, news)
+
+    @overload
+    def logits(self, token_ids: Sequence[int], chunk: int | None = None) -> Float32Array: ...
+    @overload
+    def logits(
+        self, token_ids: Sequence[Sequence[int]], chunk: int | None = None
+    ) -> list[Float32Array]: ...
+    def logits(
+        self, token_ids: Sequence[int] | Sequence[Sequence[int]], chunk: int | None = None
+    ) -> Float32Array | list[Float32Array]:
+        """Return the logits `[tokens, vocab]` at every position; of several sequences, a list.
+
+        Several sequences run as one batch.  `chunk`: the most tokens of a sequence in one step.
+        """
+        prompts = _as_prompts(token_ids)
+        results = self._score([self.text.encode(prompt) for prompt in prompts], chunk)
+        return results[0] if _is_single(token_ids) else results
+
+    @property
+    def default_params(self) -> SamplingParams:
+        """What the model's generation_config.json says."""
+        return self.text.defaults.params
+
+    def submit(self, tokens: Sequence[int], params: SamplingParams, sink: Sink) -> int:
+        """Queue a request; `sink` gets its news in the engine's thread.  For `cancel`: its number.
+
+        Raises `RequestError`.
+        """
+        text = self.text.stream(tokens, params.stop)
+        return self.engine.submit(
+            tokens, params, sink, end_ids=self.text.defaults.end_ids, text=text
+        )
+
+    def cancel(self, number: int) -> None:
+        """End a request early; nothing happens where it has ended."""
+        self.engine.cancel(number)
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests are being answered."""
+        return self._thread.alive
+
+    def close(self) -> None:
+        """Cancel what is running and release the device.  Idempotent."""
+        self._thread.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _start(
+        self,
+        executor: Executor,
+        text: ModelText,
+        sampler: Sampler | None,
+        options: EngineOptions | None,
+        observer: Observer | None,
+        name: str,
+    ) -> None:
+        if sampler is None:
+            from .engine.native_sampler import NativeSampler
+
+            sampler = NativeSampler(executor.limits.vocab_size)
+        self.name, self.text = name, text
+        self.engine = Engine(executor, sampler, options, observer)
+        self._thread = EngineThread(self.engine)
+        weakref.finalize(self, self._thread.close)  # before the interpreter ends, at the latest
+
+    def _encode_any(self, prompt: Prompt | Sequence[Message]) -> list[int]:
+        if not isinstance(prompt, str) and len(prompt) and isinstance(prompt[0], Mapping):
+            return self.text.encode_chat(prompt)  # type: ignore[arg-type]
+        return self.text.encode(prompt)  # type: ignore[arg-type]
+
+    def _complete(
+        self,
+        prompts: list[list[int]],
+        params: SamplingParams | Sequence[SamplingParams] | None,
+    ) -> list[Completion]:
+        if params is None or isinstance(params, SamplingParams):
+            params = [params or self.default_params] * len(prompts)
+        if len(params) != len(prompts):
+            raise RequestError(
+                f"{len(params)} parameters for {len(prompts)} prompts",
+                where="params",
+                hint="Give one for all, or one for each prompt.",
+            )
+        news: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        numbers: list[int] = []
+        with _cancelling(self, numbers):
+            for prompt, each in zip(prompts, params, strict=True):
+                numbers.append(self.submit(prompt, each, news.put))
+            outputs = _collect(news, numbers)
+        return [
+            _completion(prompt, each, outputs[number])
+            for prompt, each, number in zip(prompts, params, numbers, strict=True)
+        ]
+
+    def _score(self, prompts: list[list[int]], chunk: int | None) -> list[Float32Array]:
+        news: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        vocab_size = self.engine.limits.vocab_size
+        results = [np.empty((len(prompt), vocab_size), np.float32) for prompt in prompts]
+        numbers: list[int] = []
+        with _cancelling(self, numbers):
+            for prompt, result in zip(prompts, results, strict=True):
+                numbers.append(self.engine.submit_scoring(prompt, result, news.put, chunk=chunk))
+            _collect(news, numbers)
+        return results
+
+    def _read(self, number: int, news: "queue.SimpleQueue[Output]") -> Iterator[str]:
+        with _cancelling(self, [number]):
+            while True:
+                output = news.get()
+                _raise_failure(output)
+                if output.text:
+                    yield output.text
+                if output.finish_reason is not None:
+                    return
+
+
+@contextmanager
+def _cancelling(model: LLM, numbers: list[int]) -> Iterator[None]:
+    """Cancel the requests where the block is left by an exception, `GeneratorExit` included."""
+    try:
+        yield
+    except BaseException:
+        for number in numbers:
+            model.cancel(number)
+        raise
+
+
+def _collect(news: "queue.SimpleQueue[Output]", numbers: Sequence[int]) -> dict[int, list[Output]]:
+    """Wait until all of `numbers` have ended; raises if one has failed."""
+    outputs: dict[int, list[Output]] = {number: [] for number in numbers}
+    remaining = len(numbers)
+    while remaining:
+        output = news.get()
+        _raise_failure(output)
+        outputs[output.request_id].append(output)
+        remaining -= output.finish_reason is not None
+    return outputs
+
+
+def _raise_failure(output: Output) -> None:
+    if output.finish_reason == FinishReason.ERROR:
+        raise IngotError(output.error, where=f"request {output.request_id}")
+    if output.finish_reason == FinishReason.CANCELLED:
+        raise IngotError("the model was closed", where=f"request {output.request_id}")
+
+
+def _completion(prompt: list[int], params: SamplingParams, outputs: list[Output]) -> Completion:
+    last = outputs[-1]
+    assert last.finish_reason is not None
+    logprobs = [entry for output in outputs for entry in output.logprobs]
+    return Completion(
+        text="".join(output.text for output in outputs),
+        token_ids=[token for output in outputs for token in output.token_ids],
+        finish_reason=last.finish_reason.value,
+        logprobs=None if params.logprobs is None else logprobs,
+        prompt_token_ids=prompt,
+        num_cached_tokens=last.num_cached_tokens,
+    )
+
+
+def _is_single(prompts: object) -> bool:
+    """Whether it is one prompt: a text, or a sequence that does not begin with a prompt."""
+    if isinstance(prompts, str):
+        return True
+    first = next(iter(prompts), None) if isinstance(prompts, Sequence | np.ndarray) else None
+    return first is not None and not isinstance(first, str | Sequence | np.ndarray)
+
+
+def _as_prompts(prompts: Any) -> list[Prompt]:
+    return [prompts] if _is_single(prompts) else list(prompts)
