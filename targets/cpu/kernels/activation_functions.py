@@ -1,0 +1,172 @@
+"""Elementary functions of float32 vectors, accurate to about two units in the last place.
+
+Polynomials are minimax fits (Remez exchange in 40 digits, coefficients then rounded to float32);
+the range of each fit stands beside it.  Every lane computes the same operations, so the bits of a
+result depend on the argument and the instruction-set level alone.  NaN gives NaN.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ingot.targets.cpu.build import (
+    F32,
+    I32,
+    Value,
+    absolute,
+    constant,
+    maximum,
+    minimum,
+    round_half_even,
+    select,
+)
+from ingot.targets.cpu.levels import Level
+
+_LOG2_E = 1.4426950408889634
+# ln 2 in two parts; the first has 9 significant bits: its product with an exponent is exact.
+_LN2_HIGH, _LN2_LOW = 0.693359375, -2.1219444005469057e-4
+_SQRT_HALF = 0.7071067811865476
+_SQRT_2_OVER_PI = 0.7978845608028654
+
+# (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2
+_EXP = (
+    0.4999999403953552,
+    0.1666651964187622,
+    0.04166839271783829,
+    0.008368780836462975,
+    0.0013814467238262296,
+)
+# (2^r - 1) / r for |r| <= 1/2
+_EXP2 = (
+    0.6931471824645996,
+    0.24022647738456726,
+    0.05550331994891167,
+    0.00961843878030777,
+    0.0013399003073573112,
+    0.00015353258640971035,
+)
+# (tanh x - x) / x^3 in x^2 for |x| <= 0.64
+_TANH = (
+    -0.33333268761634827,
+    0.133310928940773,
+    -0.05370965600013733,
+    0.020538819953799248,
+    -0.005591016728430986,
+)
+# erf(x) / x - 1 in x^2 for |x| <= 1
+_ERF = (
+    0.12837916612625122,
+    -0.3761262595653534,
+    0.1128358542919159,
+    -0.026853810995817184,
+    0.00518832728266716,
+    -0.0008010189048945904,
+    7.85384836490266e-05,
+)
+# log erfc(x) for 1 <= x <= 4
+_LOG_ERFC = (
+    -0.00031247068545781076,
+    -1.1272022724151611,
+    -0.6379650235176086,
+    -0.10325619578361511,
+    0.021906472742557526,
+    -0.002964005107060075,
+    0.0001879715855466202,
+)
+
+
+def polynomial(level: Level, x: Value, coefficients: Sequence[float]) -> Value:
+    """Return c0 + c1·x + c2·x² + … by Horner's rule."""
+    total = constant(x.type, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = level.fma(total, x, constant(x.type, coefficient))
+    return total
+
+
+def power_of_two(exponents: Value) -> Value:
+    """Return 2^n as float32 for i32 n in -126..127."""
+    return ((exponents + 127) << 23).bitcast(F32.x(exponents.type.lanes))
+
+
+def exp(level: Level, x: Value) -> Value:
+    """Return e^x; subnormal results and overflow to infinity included."""
+    x = maximum(constant(x.type, -104.0), minimum(constant(x.type, 89.0), x))
+    n = round_half_even(x * _LOG2_E)
+    whole = n.to(F32)
+    r = level.fma(whole, constant(x.type, -_LN2_HIGH), x)
+    r = level.fma(whole, constant(x.type, -_LN2_LOW), r)
+    p = polynomial(level, r, (1.0, 1.0, *_EXP))
+    # 2^n leaves the range of float32 at both ends, its two halves do not.
+    half = n.shift_right_signed(1)
+    return p * power_of_two(half) * power_of_two(n - half)
+
+
+def exp2_not_positive(level: Level, x: Value) -> Value:
+    """Return 2^x for x <= 0; exactly 1 at 0, exactly 0 below -126 and at minus infinity."""
+    inside = maximum(constant(x.type, -126.0), x)
+    n = round_half_even(inside)
+    r = inside - n.to(F32)
+    p = polynomial(level, r, (1.0, *_EXP2)) * power_of_two(n)
+    return select(x < -126.0, constant(x.type, 0.0), p)
+
+
+def tanh(level: Level, x: Value) -> Value:
+    """Return tanh x."""
+    squared = x * x
+    near = level.fma(x * squared, polynomial(level, squared, _TANH), x)
+    magnitude = absolute(x)
+    far = 1.0 - 2.0 / (exp(level, magnitude + magnitude) + 1.0)
+    return select(magnitude < 0.625, near, _with_sign_of(far, x))
+
+
+def erf(level: Level, x: Value) -> Value:
+    """Return the error function of x."""
+    squared = x * x
+    near = level.fma(x, polynomial(level, squared, _ERF), x)
+    magnitude = absolute(x)
+    # From 4 on the function is 1 in float32.
+    inside = minimum(constant(x.type, 4.0), magnitude)
+    far = 1.0 - exp(level, polynomial(level, inside, _LOG_ERFC))
+    return select(magnitude < 1.0, near, _with_sign_of(far, x))
+
+
+def sigmoid(level: Level, x: Value) -> Value:
+    """Return 1 / (1 + e^-x)."""
+    return 1.0 / (exp(level, -x) + 1.0)
+
+
+def silu(level: Level, x: Value) -> Value:
+    """Return x / (1 + e^-x)."""
+    return x / (exp(level, -x) + 1.0)
+
+
+def gelu(level: Level, x: Value) -> Value:
+    """Return x/2 · (1 + erf(x / √2))."""
+    return (x * 0.5) * (erf(level, x * _SQRT_HALF) + 1.0)
+
+
+def gelu_tanh(level: Level, x: Value) -> Value:
+    """Return x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))."""
+    inner = level.fma(x * x * x, constant(x.type, 0.044715), x) * _SQRT_2_OVER_PI
+    return (x * 0.5) * (tanh(level, inner) + 1.0)
+
+
+def relu(level: Level, x: Value) -> Value:
+    """Return max(x, 0)."""
+    return maximum(constant(x.type, 0.0), x)
+
+
+def relu2(level: Level, x: Value) -> Value:
+    """Return max(x, 0)²."""
+    positive = relu(level, x)
+    return positive * positive
+
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Level, Value], Value]] = {
+    function.__name__: function for function in (silu, gelu, gelu_tanh, relu, relu2, sigmoid, tanh)
+}
+"""The functions that `lm.activation` and `lm.glu` name."""
+
+
+def _with_sign_of(magnitude: Value, sign: Value) -> Value:
+    bits = I32.x(sign.type.lanes)
+    signed = magnitude.bitcast(bits) | (sign.bitcast(bits) & (1 << 31))
+    return signed.bitcast(sign.type)

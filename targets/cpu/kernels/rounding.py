@@ -1,0 +1,117 @@
+"""Where row-wise kernels put their results: float32 rows, or rows rounded to `int8-act`.
+
+One implementation of rounding serves norms, gated units, attention and the rest.  The bytes of a
+rounded row are laid out in docs/architecture.md, section 5: for each group of 32 features 32 x i8,
+then f32 s, f32 s·Σ, f32 Σ and i32 0x4B400000 - 128·Σ, where Σ is the sum of the group's integers.
+"""
+
+from functools import partial
+from typing import Literal, Protocol
+
+from ingot.targets.cpu.build import (
+    F32,
+    I8,
+    I32,
+    Pointer,
+    Value,
+    absolute,
+    constant,
+    reduce_add,
+    reduce_max,
+    round_half_even,
+    select,
+)
+from ingot.targets.cpu.kernel import Arguments, Kernel, Slot
+from ingot.targets.cpu.levels import Level
+
+from .elementwise_groups import GROUP, Group, each_group, rows_of
+
+SinkKind = Literal["float", "rounded"]
+
+ROUNDED_GROUP_BYTES = 48
+_START = 0x4B400000
+_LARGEST = 127.0
+
+
+def float_row_bytes(features: int) -> int:
+    """Bytes from one row of float32 activations to the next: features rounded up to 16."""
+    return -(-features // 16) * 64
+
+
+def rounded_row_bytes(features: int) -> int:
+    """Bytes from one rounded row to the next: an odd multiple of 64, so that rows do not share
+    cache sets.
+    """
+    lines = -(-ROUNDED_GROUP_BYTES * -(-features // GROUP) // 64)
+    return 64 * (lines + 1 - lines % 2)
+
+
+class Sink(Protocol):
+    """Takes the groups of a row, in any order."""
+
+    def __call__(self, row: Pointer, group: Group, values: Value) -> None:
+        """Write 32 float32 `values` as `group` of the result row at `row`."""
+        ...
+
+
+def write_float(row: Pointer, group: Group, values: Value) -> None:
+    """Write a group as it is; a `Sink`."""
+    group.store(row, values)
+
+
+def write_rounded(row: Pointer, group: Group, values: Value) -> None:
+    """Round a group and write its integers and sums; a `Sink`.
+
+    s = max|x| / 127; q = x / s, halves to even; a group of zeros, or one so small that s is 0,
+    has q = 0.
+    """
+    values = group.keep(values)
+    scale = reduce_max(absolute(values)) / _LARGEST
+    divisor = select(scale.equals(0.0), constant(F32, 1.0), scale)
+    # Only a subnormal scale can be so inexact that a quotient leaves the range.
+    quotient = values / divisor
+    integers = _clamp(round_half_even(quotient))
+    total = reduce_add(integers)
+    whole = total.to(F32)
+    address = row.at(group.index * ROUNDED_GROUP_BYTES)
+    address.store(integers.to(I8))
+    address.store(scale, 32)
+    address.store(scale * whole, 36)
+    address.store(whole, 40)
+    address.store(constant(I32, _START) - total * 128, 44)
+
+
+def _clamp(integers: Value) -> Value:
+    limit = int(_LARGEST)
+    low = select(integers < -limit, constant(integers.type, -limit), integers)
+    return select(low > limit, constant(integers.type, limit), low)
+
+
+SINKS: dict[str, Sink] = {"float": write_float, "rounded": write_rounded}
+
+
+def round_kernel(features: int) -> Kernel:
+    """`lm.round`: float32 rows to rounded rows.  A unit is a row.
+
+    Slots: x, x_stride, y, y_stride; strides in bytes, as in every row-wise kernel.
+    """
+    slots = strided_slots("x", "y")
+    return Kernel(f"round_{features}", slots, partial(_round, features))
+
+
+def strided_slots(*names: str) -> tuple[Slot, ...]:
+    """Return the slots of buffers: for each its address and its row stride in bytes."""
+    return tuple(s for n in names for s in (Slot(n), Slot(f"{n}_stride", "integer")))
+
+
+def symbol(*parts: str | int | float) -> str:
+    """Return a kernel's name made of its parameters; numbers that differ give names that differ."""
+    texts = [repr(part) if isinstance(part, float) else str(part) for part in parts]
+    name = "_".join(text for text in texts if text)
+    return name.replace("-", "m").replace("+", "").replace(".", "p")
+
+
+def _round(features: int, level: Level, arguments: Arguments) -> None:
+    with rows_of(arguments) as rows:
+        x, y = rows.row("x"), rows.row("y")
+        each_group(features, lambda group: write_rounded(y, group, group.load(x)))
