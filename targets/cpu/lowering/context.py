@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ingot.ir import Value
+from ingot.ir import Module, Value
 from ingot.targets.base import ModelFacts, PackedWeight
 from ingot.targets.cpu.kernel import Kernel
 from ingot.targets.cpu.memory import BufferRequest, Effects
@@ -28,9 +28,11 @@ class KvShape:
 class Context:
     """What the lowering of one operation adds to, and looks up in.
 
-    `views` says where each activation lies; `layers` collects the attention layers met.
+    `views` says where each activation lies; `weight_names` is by expression and packing; `layers`
+    collects the attention layers met.
     """
 
+    module: Module
     facts: ModelFacts
     kv_dtype: KvDtype
     views: dict[Value, View] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class Context:
     effects: list[Effects] = field(default_factory=list)
     kernels: dict[str, Kernel] = field(default_factory=dict)
     weights: dict[str, PackedWeight] = field(default_factory=dict)
+    weight_names: dict[tuple[str, str], str] = field(default_factory=dict)
     layers: dict[int, KvShape] = field(default_factory=dict)
     rope_tables: dict[tuple[object, ...], View] = field(default_factory=dict)
 
