@@ -67,11 +67,14 @@ def build_architecture(config: PretrainedConfig) -> PreTrainedModel:
     """Return the model on the meta device in float32: all structure, no memory for weights."""
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+            model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                config, dtype=torch.float32
+            )
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         raise UnsupportedError(
             f"transformers {transformers.__version__} cannot build {config.model_type}: {error}",
             hint="Check the sizes in config.json.",
         ) from error
     assert isinstance(model, PreTrainedModel)
-    return model.eval()
+    model.train(False)
+    return model

@@ -1,6 +1,7 @@
 """Recomputes the buffers of an architecture, such as rotary frequencies, which no file stores."""
 
 import inspect
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -22,7 +23,7 @@ def buffer_entries(model: nn.Module) -> dict[str, StoredWeight]:
     return entries
 
 
-def _reader(owner: nn.Module, name: str, full_name: str):  # type: ignore[no-untyped-def]
+def _reader(owner: nn.Module, name: str, full_name: str) -> Callable[[], Value]:
     @cache
     def read() -> Value:
         return _recompute(owner, name, full_name)

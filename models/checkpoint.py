@@ -13,8 +13,8 @@ from .weights import Weights
 class Checkpoint:
     """A trained model: architecture, weights and the files that belong to it.
 
-    `weights` holds every parameter and buffer of the model under its Hugging Face name.  `tied` maps a
-    parameter that shares its storage to the name that owns it; both names are in `weights`.
+    `weights` holds every parameter and buffer of the model under its Hugging Face name.  `tied`
+    maps a parameter that shares its storage to the name that owns it; both are in `weights`.
     `unused` names the stored tensors that the architecture has no place for.  `sources` maps file
     names to sha256.  `tokenizer_json` is None where the checkpoint has no tokenizer: such a model
     takes token ids only.

@@ -1,4 +1,4 @@
-"""Fits stored tensors to the parameters of an architecture: names, shapes, tied weights, buffers."""
+"""Fits stored tensors to the parameters of an architecture: names, shapes, shared storage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,8 +83,8 @@ def _check_shape(model: nn.Module, name: str, entry: StoredWeight, where: str) -
     expected = tuple(model.get_parameter(name).shape)
     if entry.info.shape != expected:
         raise CheckpointError(
-            f"weight {name!r} has the shape {list(entry.info.shape)}, but the configuration makes it "
-            f"{list(expected)}",
+            f"weight {name!r} has the shape {list(entry.info.shape)}, but the configuration makes "
+            f"it {list(expected)}",
             where=where,
             hint="Use the config.json that was published with these weights.",
         )

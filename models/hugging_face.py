@@ -1,4 +1,4 @@
-"""Opens a Hugging Face folder: config.json, safetensors in one or several files, tokenizer files."""
+"""Opens a Hugging Face folder: configuration, safetensors in one or more files, tokenizer."""
 
 import json
 from pathlib import Path, PurePosixPath
@@ -57,7 +57,7 @@ def _weight_files(folder: Path) -> list[Path]:
         return [folder / SINGLE]
     if pickles := sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]):
         raise CheckpointError(
-            f"the weights are only there as pickle ({pickles[0].name}), which can run code when read",
+            f"the weights are only there as pickle ({pickles[0].name}), which can run code",
             where=str(folder),
             hint="Convert them to safetensors where you trust their origin: load the model with "
             "transformers and call save_pretrained.",

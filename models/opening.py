@@ -12,8 +12,8 @@ from .hugging_face import open_folder
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open a Hugging Face folder or a GGUF file; no weight is read yet.
 
-    Raises CheckpointError for what is missing, damaged or does not fit together, UnsupportedError for
-    an architecture or a storage that cannot be compiled.
+    Raises CheckpointError for what is missing, damaged or does not fit together, UnsupportedError
+    for an architecture or a storage that cannot be compiled.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Weights of a checkpoint as a lazy mapping: types are known at once, values are read one by one."""
+"""The weights of a checkpoint, lazily: types are known at once, values are read one by one."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -69,6 +69,5 @@ def map_tensor(path: Path, offset: int, dtype: torch.dtype, shape: tuple[int, ..
     if not prod(shape):
         return torch.empty(shape, dtype=dtype)
     data = map_bytes(path, offset, prod(shape) * dtype.itemsize)
-    if offset % dtype.itemsize:
-        data = np.array(data)
-    return torch.from_numpy(data).view(dtype).view(shape)
+    aligned = data if offset % dtype.itemsize == 0 else np.array(data)
+    return torch.from_numpy(aligned).view(dtype).view(shape)

@@ -1,7 +1,8 @@
 """Turns the block types of GGUF into tensors: without loss where an encoding has the same values.
 
-The layouts of blocks are those of ggml (`ggml-common.h`): Q4_0 `{f16 d, 16 × u8}`, Q4_1 `{f16 d, f16 m, 16 × u8}`,
-Q8_0 `{f16 d, 32 × i8}`, each for 32 consecutive elements of a row; the low nibbles are the first half.
+The layouts of blocks are those of ggml (`ggml-common.h`): Q4_0 `{f16 d, u8 q[16]}`, Q4_1
+`{f16 d, f16 m, u8 q[16]}`, Q8_0 `{f16 d, i8 q[32]}`, each for 32 consecutive elements of a row; the
+low nibbles are the first half.
 """
 
 from pathlib import Path

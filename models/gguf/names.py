@@ -1,7 +1,8 @@
 """Finds the GGUF tensor of each Hugging Face parameter, and undoes what the conversion changed.
 
-llama.cpp's conversion interleaves the rows of the query and key projections of Llama, so that its rotary
-embedding turns neighbours instead of halves, and stores GPT-2's `[in, out]` matrices as `[out, in]`.
+llama.cpp's conversion interleaves the rows of the query and key projections of Llama, so that its
+rotary embedding turns neighbours instead of halves, and stores GPT-2's `[in, out]` matrices as
+`[out, in]`.
 """
 
 from collections.abc import Callable

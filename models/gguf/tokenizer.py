@@ -1,7 +1,8 @@
 """Rebuilds `tokenizer.json` from the tokenizer that a GGUF file describes in its metadata.
 
-A GGUF file keeps vocabulary, merges and token types, and names the rule that splits text before merging
-(`tokenizer.ggml.pre`); here that becomes the equivalent description for the `tokenizers` library.
+A GGUF file keeps vocabulary, merges and token types, and names the rule that splits text before
+merging (`tokenizer.ggml.pre`); here that becomes the equivalent description for the `tokenizers`
+library.
 """
 
 import json

@@ -1,0 +1,149 @@
+"""Exports an architecture as one graph, on the meta device: no weight is read, none is needed."""
+
+import copy
+import inspect
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export.graph_signature import ExportGraphSignature, InputKind, InputSpec, OutputKind
+from transformers import PretrainedConfig, PreTrainedModel, __version__
+
+from ingot.errors import IngotError, UnsupportedError
+
+from .architecture import build_architecture
+from .origin import Origin, origin_of
+from .seams import use_seams
+
+TOKENS, POSITIONS = "tokens", "positions"
+EXAMPLE_TOKENS = 130
+"""An example length above every chunk or window that a model may treat apart."""
+MOST_TOKENS = 1 << 20
+NOISE = (
+    torch.ops.aten._assert_tensor_metadata.default,
+    torch.ops.aten.alias.default,
+    torch.ops.aten.clone.default,
+    torch.ops.aten.detach.default,
+)
+"""What the exporter leaves behind that computes nothing in a graph without mutation."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """An exported architecture.
+
+    `graph` takes `arguments` in that order: TOKENS and POSITIONS are `[1, T]` int64, every other is
+    the name of a parameter or buffer; it gives logits `[1, T, vocabulary]` float32.  `origins` says
+    where each node that calls a function comes from.
+    """
+
+    graph: fx.Graph
+    arguments: tuple[str, ...]
+    origins: dict[str, Origin]
+
+
+class _Logits(nn.Module):
+    """The model as a function from tokens and positions to logits alone."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+        self._options = inspect.signature(model.forward).parameters
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        options: dict[str, object] = {"use_cache": False, "position_ids": positions}
+        given = {name: value for name, value in options.items() if name in self._options}
+        logits = self.model(input_ids=tokens, **given).logits
+        assert isinstance(logits, Tensor)
+        return logits
+
+
+PREFIX = "model"
+
+
+def trace(config: PretrainedConfig) -> Trace:
+    """Export the architecture of `config` for any number of tokens.
+
+    Attention stays one node, `ingot::attention`, and a layer of experts one, `ingot::experts`.
+    Raises UnsupportedError, naming the model type, where the architecture cannot be exported so.
+    """
+    config = copy.deepcopy(config)
+    use_seams(config)
+    model = _Logits(build_architecture(config))
+    try:
+        program = _export(model)
+    except IngotError:
+        raise
+    except Exception as error:  # whatever the exporter raises is said of the architecture
+        raise UnsupportedError(
+            f"the architecture {config.model_type!r} of transformers {__version__} cannot be "
+            f"traced: {error}",
+            hint="Give a model that treats every number of tokens alike.",
+        ) from error
+    _check_outputs(program.graph_signature, config)
+    arguments = tuple(_argument(spec, config) for spec in program.graph_signature.input_specs)
+    _drop_noise(program.graph)
+    _check_attention(program.graph, config)
+    origins = {
+        node.name: origin_of(node, PREFIX)
+        for node in program.graph.nodes
+        if node.op == "call_function"
+    }
+    return Trace(program.graph, arguments, origins)
+
+
+def _export(model: nn.Module) -> torch.export.ExportedProgram:
+    tokens = torch.zeros(1, EXAMPLE_TOKENS, dtype=torch.long, device="meta")
+    count = torch.export.Dim("T", min=2, max=MOST_TOKENS)
+    with warnings.catch_warnings():
+        # torch.export copies its own tree specifications, which warn of themselves.
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        program = torch.export.export(
+            model,
+            (tokens, torch.zeros_like(tokens)),
+            dynamic_shapes=({1: count}, {1: count}),
+            strict=False,
+        )
+        simplified = program.run_decompositions({})
+    assert isinstance(simplified, torch.export.ExportedProgram)
+    return simplified
+
+
+def _argument(spec: InputSpec, config: PretrainedConfig) -> str:
+    if spec.kind is InputKind.USER_INPUT:
+        return spec.arg.name
+    if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+        assert spec.target is not None
+        return spec.target.removeprefix(f"{PREFIX}.")
+    raise UnsupportedError(
+        f"the architecture {config.model_type!r} makes the constant {spec.target!r} while it runs",
+        hint="Give a model whose constants are parameters or buffers.",
+    )
+
+
+def _check_outputs(signature: ExportGraphSignature, config: PretrainedConfig) -> None:
+    changed = [s.target for s in signature.output_specs if s.kind is not OutputKind.USER_OUTPUT]
+    if changed:
+        raise UnsupportedError(
+            f"the architecture {config.model_type!r} changes {changed[0]!r} while it runs",
+            hint="Give a model without state other than attention's cache.",
+        )
+    assert len(signature.output_specs) == 1
+
+
+def _check_attention(graph: fx.Graph, config: PretrainedConfig) -> None:
+    if not any(node.target is torch.ops.ingot.attention.default for node in graph.nodes):
+        raise UnsupportedError(
+            f"the architecture {config.model_type!r} mixes tokens by code of its own, not through "
+            "transformers' attention interface",
+            hint="Give a model that uses the interface, as most do.",
+        )
+
+
+def _drop_noise(graph: fx.Graph) -> None:
+    for node in list(graph.nodes):
+        if node.target in NOISE:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
