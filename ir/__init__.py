@@ -5,6 +5,7 @@ Everything that other folders use is exported here; `mlir` is the bindings' door
 
 from ingot.ir import mlir
 from ingot.ir.bridge import builtin_type, torch_type, vtensor_parts
+from ingot.ir.costs import bits_of, bytes_of, elements_of, traffic
 from ingot.ir.dialect import (
     LM,
     BatchType,
@@ -23,7 +24,15 @@ from ingot.ir.encoding import (
     known_encodings,
 )
 from ingot.ir.functions import ACTIVATIONS
+from ingot.ir.interpreter.attention import ragged_attention
+from ingot.ir.interpreter.run import Interpreter, run_step
 from ingot.ir.interpreter.values import Batch, Datum
+from ingot.ir.interpreter.weights import (
+    Weights,
+    evaluate_weight,
+    is_weight_expression,
+    weight_symbols,
+)
 from ingot.ir.mlir import (
     DYNAMIC,
     Attribute,
@@ -118,6 +127,7 @@ from ingot.ir.ops.to_torch import ToTorch
 from ingot.ir.ops.transpose import Transpose
 from ingot.ir.ops.weight import Weight
 from ingot.ir.quant_tensor import QuantTensor, concatenate
+from ingot.ir.quantize import quantize, round_activations
 from ingot.ir.types import (
     activation_type,
     columns_of,
@@ -130,6 +140,7 @@ from ingot.ir.types import (
     shape_of,
     step_inputs,
     tensor_type,
+    torch_dtype,
     type_of,
 )
 
@@ -174,6 +185,7 @@ __all__ = [
     "InsertionPoint",
     "IntegerAttr",
     "IntegerType",
+    "Interpreter",
     "InvalidModuleError",
     "InvalidOp",
     "LayerNorm",
@@ -213,17 +225,22 @@ __all__ = [
     "Value",
     "VectorType",
     "Weight",
+    "Weights",
     "activation_type",
     "all_operations",
     "apply_patterns_and_fold_greedily",
     "arith",
     "attribute_of",
     "before",
+    "bits_of",
     "builtin_type",
+    "bytes_of",
     "cf",
     "columns_of",
     "concatenate",
+    "elements_of",
     "encoding_of",
+    "evaluate_weight",
     "ext",
     "float_tensor",
     "func",
@@ -231,6 +248,7 @@ __all__ = [
     "ir",
     "is_per_token",
     "is_rounded",
+    "is_weight_expression",
     "known_encodings",
     "linalg",
     "llvm",
@@ -243,18 +261,25 @@ __all__ = [
     "place_of",
     "plain_address",
     "python_value",
+    "quantize",
+    "ragged_attention",
     "rewrite",
+    "round_activations",
+    "run_step",
     "scf",
     "shape_of",
     "step_inputs",
     "tensor",
     "tensor_type",
     "torch_dialect",
+    "torch_dtype",
     "torch_type",
+    "traffic",
     "translate_to_llvm_ir",
     "type_of",
     "vector",
     "vtensor_parts",
     "walk_and_apply_patterns",
+    "weight_symbols",
     "x86",
 ]

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from ingot.ir.dialect import BatchType, Quant
 from ingot.ir.encoding import ACTIVATION, Encoding
 from ingot.ir.mlir import (
@@ -18,6 +20,14 @@ from ingot.ir.mlir import (
 )
 
 FLOAT_TYPES = (F32Type, BF16Type, F16Type)
+_TORCH_TYPES = {
+    "f32": torch.float32,
+    "bf16": torch.bfloat16,
+    "f16": torch.float16,
+    "f64": torch.float64,
+    "i32": torch.int32,
+    "i64": torch.int64,
+}
 
 
 def tensor_type(shape: Sequence[int], element: Type) -> RankedTensorType:
@@ -85,3 +95,8 @@ def is_per_token(value: Value | Type) -> bool:
         return False
     shape = shape_of(kind)
     return bool(shape) and shape[0] == DYNAMIC
+
+
+def torch_dtype(value: Value | Type) -> torch.dtype:
+    """Return the torch type of the elements of a plain tensor."""
+    return _TORCH_TYPES[str(type_of(value).element_type)]

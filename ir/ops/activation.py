@@ -2,10 +2,15 @@
 
 from typing import Unpack
 
+from torch import Tensor
+
 from ingot.ir.checks import require_activation, require_choice, require_same_type
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import elements_of, traffic
+from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.functions import ACTIVATIONS
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import tensor_of
 
 
 class Activation(Op, name="activation"):
@@ -22,3 +27,9 @@ class Activation(Op, name="activation"):
         require_activation("x", self.x)
         require_choice("kind", self.kind, tuple(ACTIVATIONS))
         require_same_type("the result", self.out, "x", self.x.type)
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        return ACTIVATIONS[self.kind](tensor_of(inputs[0]))
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(8 * elements_of(self.x, tokens), traffic(self, tokens))

@@ -3,8 +3,11 @@
 from typing import Unpack
 
 from ingot.ir.checks import require_activation, require_positive, require_vector
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import elements_of, traffic
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import layer_norm, rounded_as, with_weights
 from ingot.ir.types import activation_type, columns_of, shape_of
 
 
@@ -45,3 +48,11 @@ class AddLayerNorm(Op, name="add_layer_norm"):
             require_vector("b", self.b, columns)
         require_activation("sum", self.sum, columns)
         require_activation("out", self.out, columns, may_be_rounded=True)
+
+    def reference(self, *inputs: Datum) -> tuple[Datum, Datum]:
+        x, residual, *parameters = with_weights(inputs)
+        total = x + residual
+        return total, rounded_as(layer_norm(total, parameters, self.eps), self.out)
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(8 * elements_of(self.x, tokens), traffic(self, tokens))

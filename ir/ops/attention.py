@@ -2,9 +2,14 @@
 
 from typing import Unpack
 
+from torch import Tensor
+
 from ingot.ir.checks import require, require_batch, require_heads, require_positive
-from ingot.ir.dialect import Op, Place
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.attention import ragged_attention
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import batch_of, split_heads, tensor_of
 from ingot.ir.types import activation_type
 
 
@@ -74,3 +79,27 @@ class Attention(Op, name="attention"):
         require_heads("v", self.v, self.kv_heads, self.head_dim)
         require_batch("batch", self.batch)
         require_heads("the result", self.out, self.heads, self.head_dim)
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        q, k, v = (tensor_of(datum) for datum in inputs[:3])
+        return ragged_attention(
+            split_heads(q, self.heads),
+            split_heads(k, self.kv_heads),
+            split_heads(v, self.kv_heads),
+            batch_of(inputs[3]),
+            layer=self.layer,
+            scale=self.scale,
+            window=self.window,
+            softcap=self.softcap,
+        ).flatten(-2)
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        """Take the tokens as one sequence after `context` cached ones; the cache as float32."""
+        seen = sum(self._visible(context + index) for index in range(tokens))
+        width = self.head_dim * (self.heads + 2 * self.kv_heads)
+        history = 2 * self._visible(context + tokens - 1) * self.kv_heads * self.head_dim
+        result = tokens * self.heads * self.head_dim
+        return Cost(4 * seen * self.heads * self.head_dim, 4 * (tokens * width + history + result))
+
+    def _visible(self, position: int) -> int:
+        return min(position + 1, self.window or position + 1)

@@ -3,9 +3,16 @@
 from collections.abc import Sequence
 from typing import Unpack
 
+import torch
+from torch import Tensor
+
 from ingot.ir.checks import require, require_same_type, require_tensor
-from ingot.ir.dialect import Op, Place, Quant
+from ingot.ir.costs import traffic
+from ingot.ir.dialect import Cost, Op, Place, Quant
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, RankedTensorType, Type, Value
+from ingot.ir.quant_tensor import QuantTensor, concatenate
+from ingot.ir.references import tensor_of
 from ingot.ir.types import encoding_of, logical_type, shape_of, tensor_type
 
 MOST_PARTS = 8
@@ -67,3 +74,11 @@ def _joined(kinds: Sequence[Type]) -> Type:
     joined: RankedTensorType = tensor_type([rows, *shape_of(kinds[0])[1:]], logical.element_type)
     encoding = encoding_of(kinds[0])
     return joined if encoding is None else Quant.of(joined, encoding)
+
+    def reference(self, *inputs: Datum) -> Tensor | QuantTensor:
+        if isinstance(inputs[0], QuantTensor):
+            return concatenate([part for part in inputs if isinstance(part, QuantTensor)])
+        return torch.cat([tensor_of(part) for part in inputs])
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(0, traffic(self, tokens))

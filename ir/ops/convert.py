@@ -2,10 +2,15 @@
 
 from typing import Unpack
 
+from torch import Tensor
+
 from ingot.ir.checks import require, require_float, require_shape, require_tensor
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import elements_of, traffic
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import F32Type, OpResult, Type, Value
-from ingot.ir.types import shape_of, tensor_type
+from ingot.ir.references import tensor_of
+from ingot.ir.types import shape_of, tensor_type, torch_dtype
 
 
 class Convert(Op, name="convert"):
@@ -28,3 +33,9 @@ class Convert(Op, name="convert"):
         require_float("the result", self.out)
         require_shape("the result", self.out, shape_of(self.w))
         require(self.w.type != self.out.type, f"converts {self.w.type} to itself")
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        return tensor_of(inputs[0], torch_dtype(self.out))
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(elements_of(self.w, tokens), traffic(self, tokens))

@@ -2,9 +2,16 @@
 
 from typing import Unpack
 
+import torch
+from torch import Tensor
+
 from ingot.ir.checks import require_activation, require_indices, require_shape, require_tensor
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import bits_of, bytes_of, elements_of
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.quant_tensor import QuantTensor
+from ingot.ir.references import tensor_of
 from ingot.ir.types import activation_type, columns_of, shape_of
 
 
@@ -29,3 +36,16 @@ class Embedding(Op, name="embedding"):
         require_tensor("table", self.table)
         require_shape("table", self.table, [None, None])
         require_activation("the result", self.out, shape_of(self.table)[1])
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        tokens, table = tensor_of(inputs[0]).long(), inputs[1]
+        if isinstance(table, QuantTensor):
+            return table.rows(tokens).dequantize()
+        return tensor_of(table)[tokens].to(torch.float32)
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        gathered = elements_of(self.out, tokens) * bits_of(self.table) / 8
+        return Cost(
+            elements_of(self.out, tokens),
+            gathered + bytes_of(self.tokens, tokens) + bytes_of(self.out, tokens),
+        )

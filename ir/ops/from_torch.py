@@ -2,9 +2,15 @@
 
 from typing import Unpack
 
+import torch
+from torch import Tensor
+
 from ingot.ir.bridge import builtin_type, require_bridge
-from ingot.ir.dialect import Op, Place
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import tensor_of
+from ingot.ir.types import is_per_token
 
 
 class FromTorch(Op, name="from_torch"):
@@ -18,3 +24,11 @@ class FromTorch(Op, name="from_torch"):
 
     def check(self) -> None:
         require_bridge("the result", self.out.type, "x", self.x.type)
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        x = tensor_of(inputs[0])
+        x = x.int() if x.dtype == torch.int64 else x
+        return x.squeeze(0) if is_per_token(self.out) else x
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost()

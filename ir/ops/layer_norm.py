@@ -3,8 +3,11 @@
 from typing import Unpack
 
 from ingot.ir.checks import require_activation, require_positive, require_vector
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import elements_of, traffic
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import layer_norm, rounded_as, with_weights
 from ingot.ir.types import activation_type, columns_of, shape_of
 
 
@@ -40,3 +43,10 @@ class LayerNorm(Op, name="layer_norm"):
         if self.b is not None:
             require_vector("b", self.b, columns)
         require_activation("the result", self.out, columns, may_be_rounded=True)
+
+    def reference(self, *inputs: Datum) -> Datum:
+        x, *parameters = with_weights(inputs)
+        return rounded_as(layer_norm(x, parameters, self.eps), self.out)
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(7 * elements_of(self.x, tokens), traffic(self, tokens))

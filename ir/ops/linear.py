@@ -2,9 +2,15 @@
 
 from typing import Unpack
 
+import torch
+from torch import Tensor
+
 from ingot.ir.checks import require, require_activation, require_shape, require_vector
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import elements_of, traffic
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import DYNAMIC, OpResult, Value
+from ingot.ir.references import with_weights
 from ingot.ir.types import activation_type, encoding_of, shape_of
 
 
@@ -41,3 +47,9 @@ class Linear(Op, name="linear"):
         if self.bias is not None:
             require_vector("bias", self.bias, outputs)
         require_activation("the result", self.out, outputs)
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        return torch.nn.functional.linear(*with_weights(inputs))
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(2 * tokens * elements_of(self.w, tokens), traffic(self, tokens))

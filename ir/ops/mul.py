@@ -2,9 +2,14 @@
 
 from typing import Unpack
 
+from torch import Tensor
+
 from ingot.ir.checks import require_elementwise, require_same_type
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import elements_of, traffic
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import with_weights
 
 
 class Mul(Op, name="mul"):
@@ -20,3 +25,10 @@ class Mul(Op, name="mul"):
     def check(self) -> None:
         require_elementwise(self.x, self.y)
         require_same_type("the result", self.out, "x", self.x.type)
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        x, y = with_weights(inputs)
+        return x * y
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(elements_of(self.x, tokens), traffic(self, tokens))

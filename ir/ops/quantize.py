@@ -3,9 +3,14 @@
 from typing import Unpack
 
 from ingot.ir.checks import require, require_float, require_shape
-from ingot.ir.dialect import Op, Place, Quant
+from ingot.ir.costs import elements_of, traffic
+from ingot.ir.dialect import Cost, Op, Place, Quant
 from ingot.ir.encoding import Encoding
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.quant_tensor import QuantTensor
+from ingot.ir.quantize import quantize
+from ingot.ir.references import tensor_of
 from ingot.ir.types import float_tensor, shape_of
 
 
@@ -31,3 +36,9 @@ class Quantize(Op, name="quantize"):
         require(not encoding.activation, f"rounds weights; {encoding} is for activations: lm.round")
         require(len(shape_of(self.w)) >= 2, f"needs w of 2 dimensions, found {self.w.type}")
         require_shape("the result", self.out, shape_of(self.w))
+
+    def reference(self, *inputs: Datum) -> QuantTensor:
+        return quantize(tensor_of(inputs[0]), self.out.type.encoding)
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(2 * elements_of(self.w, tokens), traffic(self, tokens))

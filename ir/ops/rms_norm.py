@@ -3,8 +3,11 @@
 from typing import Unpack
 
 from ingot.ir.checks import require, require_activation, require_positive, require_vector
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import elements_of, traffic
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import rms_norm, rounded_as, split_heads, with_weights
 from ingot.ir.types import activation_type, columns_of, shape_of
 
 
@@ -46,3 +49,11 @@ class RmsNorm(Op, name="rms_norm"):
         )
         require_vector("w", self.w, columns // self.heads)
         require_activation("the result", self.out, columns, may_be_rounded=True)
+
+    def reference(self, *inputs: Datum) -> Datum:
+        x, w = with_weights(inputs)
+        heads = split_heads(x, self.heads)
+        return rounded_as(rms_norm(heads, w, self.eps).flatten(-2), self.out)
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(4 * elements_of(self.x, tokens), traffic(self, tokens))

@@ -2,6 +2,9 @@
 
 from typing import Unpack
 
+import torch
+from torch import Tensor
+
 from ingot.ir.checks import (
     require,
     require_activation,
@@ -11,8 +14,11 @@ from ingot.ir.checks import (
     require_same_type,
     require_shape,
 )
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import traffic
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import split_heads, tensor_of
 from ingot.ir.types import columns_of, shape_of
 
 
@@ -73,3 +79,21 @@ class Rope(Op, name="rope"):
             f"{self.head_dim} features, found {self.inv_freq.type}",
         )
         require_same_type("the result", self.out, "x", self.x.type)
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        x, positions = tensor_of(inputs[0]), tensor_of(inputs[1])
+        angles = positions.to(x.dtype).unsqueeze(-1) * tensor_of(inputs[2], x.dtype)
+        cos = (torch.cos(angles) * self.scale).unsqueeze(1)
+        sin = (torch.sin(angles) * self.scale).unsqueeze(1)
+        heads = split_heads(x, self.heads)
+        rotated, passed = heads[..., : self.rotary_dim], heads[..., self.rotary_dim :]
+        if self.interleaved:
+            first, second = rotated[..., 0::2], rotated[..., 1::2]
+        else:
+            first, second = rotated.chunk(2, dim=-1)
+        turned = (first * cos - second * sin, second * cos + first * sin)
+        joined = torch.stack(turned, -1).flatten(-2) if self.interleaved else torch.cat(turned, -1)
+        return torch.cat([joined, passed], -1).flatten(-2)
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(3 * tokens * self.heads * self.rotary_dim, traffic(self, tokens))

@@ -3,8 +3,13 @@
 from typing import Unpack
 
 from ingot.ir.checks import require, require_activation, require_shape
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import elements_of, traffic
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.quant_tensor import QuantTensor
+from ingot.ir.quantize import round_activations
+from ingot.ir.references import tensor_of
 from ingot.ir.types import activation_type, columns_of, is_rounded, shape_of
 
 
@@ -21,3 +26,9 @@ class Round(Op, name="round"):
         require_activation("x", self.x)
         require(is_rounded(self.out), f"makes int8-act, found {self.out.type}")
         require_shape("the result", self.out, shape_of(self.x))
+
+    def reference(self, *inputs: Datum) -> QuantTensor:
+        return round_activations(tensor_of(inputs[0]))
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(4 * elements_of(self.x, tokens), traffic(self, tokens))

@@ -2,9 +2,14 @@
 
 from typing import Unpack
 
+from torch import Tensor
+
 from ingot.ir.checks import require_activation, require_batch
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import traffic
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import batch_of, tensor_of
 from ingot.ir.types import activation_type, columns_of
 
 
@@ -22,3 +27,12 @@ class SelectRows(Op, name="select_rows"):
         require_activation("x", self.x)
         require_batch("batch", self.batch)
         require_activation("the result", self.out, columns_of(self.x))
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        rows = batch_of(inputs[1]).rows
+        x = tensor_of(inputs[0])
+        return x if rows is None else x[rows]
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        """Take all rows as wanted: an upper bound."""
+        return Cost(0, traffic(self, tokens))

@@ -2,9 +2,14 @@
 
 from typing import Unpack
 
+from torch import Tensor
+
 from ingot.ir.checks import require, require_activation, require_positive
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import bytes_of
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import tensor_of
 from ingot.ir.types import activation_type, columns_of
 
 
@@ -30,3 +35,9 @@ class Slice(Op, name="slice"):
             f"needs columns below {columns}, found {self.offset} to {self.offset + self.size}",
         )
         require_activation("the result", self.out, self.size)
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        return tensor_of(inputs[0])[:, self.offset : self.offset + self.size]
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(0, 2 * bytes_of(self.out, tokens))

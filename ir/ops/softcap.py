@@ -2,9 +2,15 @@
 
 from typing import Unpack
 
+import torch
+from torch import Tensor
+
 from ingot.ir.checks import require_activation, require_positive, require_same_type
-from ingot.ir.dialect import Op, Place
+from ingot.ir.costs import elements_of, traffic
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import tensor_of
 
 
 class Softcap(Op, name="softcap"):
@@ -21,3 +27,9 @@ class Softcap(Op, name="softcap"):
         require_activation("x", self.x)
         require_positive("cap", self.cap)
         require_same_type("the result", self.out, "x", self.x.type)
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        return torch.tanh(tensor_of(inputs[0]) / self.cap) * self.cap
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(8 * elements_of(self.x, tokens), traffic(self, tokens))

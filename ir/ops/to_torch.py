@@ -2,9 +2,15 @@
 
 from typing import Unpack
 
+import torch
+from torch import Tensor
+
 from ingot.ir.bridge import require_bridge, torch_type
-from ingot.ir.dialect import Op, Place
+from ingot.ir.dialect import Cost, Op, Place
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import tensor_of
+from ingot.ir.types import is_per_token
 
 
 class ToTorch(Op, name="to_torch"):
@@ -18,3 +24,11 @@ class ToTorch(Op, name="to_torch"):
 
     def check(self) -> None:
         require_bridge("x", self.x.type, "the result", self.out.type)
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        x = tensor_of(inputs[0])
+        x = x.long() if x.dtype == torch.int32 else x
+        return x.unsqueeze(0) if is_per_token(self.x) else x
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost()

@@ -2,9 +2,14 @@
 
 from typing import Unpack
 
+from torch import Tensor
+
 from ingot.ir.checks import require, require_float, require_same_type, require_shape
-from ingot.ir.dialect import Op, Place, Quant
+from ingot.ir.costs import traffic
+from ingot.ir.dialect import Cost, Op, Place, Quant
+from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.references import tensor_of
 from ingot.ir.types import shape_of, tensor_type
 
 
@@ -30,3 +35,9 @@ class Transpose(Op, name="transpose"):
         require_shape("w", self.w, [None, None])
         target = tensor_type(shape_of(self.w)[::-1], self.w.type.element_type)
         require_same_type("the result", self.out, "the transposed w", target)
+
+    def reference(self, *inputs: Datum) -> Tensor:
+        return tensor_of(inputs[0]).t()
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost(0, traffic(self, tokens))

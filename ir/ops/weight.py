@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from ingot.ir.checks import require
-from ingot.ir.dialect import Op, Place
+from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.mlir import DYNAMIC, OpResult, Type
 from ingot.ir.types import shape_of
 
@@ -25,3 +25,6 @@ class Weight(Op, name="weight"):
     def check(self) -> None:
         require(bool(self.symbol), "needs a name in symbol, found an empty one")
         require(DYNAMIC not in shape_of(self.out), f"needs known sizes, found {self.out.type}")
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        return Cost()

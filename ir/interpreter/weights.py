@@ -1,0 +1,75 @@
+"""Weight expressions: values that depend on nothing but weights, and what they evaluate to."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ingot.errors import CheckpointError
+from ingot.ir.dialect import Op, Quant
+from ingot.ir.interpreter.values import Batch
+from ingot.ir.mlir import RankedTensorType, Value
+from ingot.ir.ops.weight import Weight
+from ingot.ir.quant_tensor import QuantTensor
+from ingot.ir.types import is_per_token, shape_of, torch_dtype
+
+Weights = Mapping[str, Tensor | QuantTensor]
+
+
+def is_weight_expression(value: Value) -> bool:
+    """Return whether `value` depends on nothing but weights."""
+    owner = value.owner
+    if not isinstance(owner, Op) or not isinstance(value.type, Quant | RankedTensorType):
+        return False
+    if isinstance(owner, Weight):
+        return True
+    operands = list(owner.operands)
+    return bool(operands) and not is_per_token(value) and all(map(is_weight_expression, operands))
+
+
+def weight_symbols(value: Value) -> list[str]:
+    """Return the names of the tensors that a weight expression reads, in order."""
+    owner = value.owner
+    if isinstance(owner, Weight):
+        return [owner.symbol]
+    return [symbol for operand in owner.operands for symbol in weight_symbols(operand)]
+
+
+def evaluate_weight(value: Value, weights: Weights) -> Tensor | QuantTensor:
+    """Evaluate a weight expression.
+
+    Operands are freed as soon as their reader is done: the most that is held at once is the
+    operands of one operation and its result.  Raises CheckpointError where `weights` lacks a
+    tensor, or holds one of another type than the IR says.
+    """
+    assert is_weight_expression(value), f"{value} does not depend on weights alone"
+    owner: Op = value.owner
+    if isinstance(owner, Weight):
+        return _load(owner, weights)
+    with torch.no_grad():
+        result = owner.reference(*(evaluate_weight(operand, weights) for operand in owner.operands))
+    assert not isinstance(result, Batch | tuple)
+    return result
+
+
+def _load(op: Weight, weights: Weights) -> Tensor | QuantTensor:
+    if op.symbol not in weights:
+        raise CheckpointError(
+            "is not in the checkpoint",
+            where=op.symbol,
+            hint="Give the checkpoint that the module was imported from.",
+        )
+    weight = weights[op.symbol]
+    if isinstance(weight, QuantTensor):
+        found = f"{weight.encoding} {list(weight.shape)}"
+        matches = isinstance(op.out.type, Quant) and op.out.type.encoding == weight.encoding
+    else:
+        found = f"{str(weight.dtype).removeprefix('torch.')} {list(weight.shape)}"
+        matches = not isinstance(op.out.type, Quant) and torch_dtype(op.out) == weight.dtype
+    if not matches or list(weight.shape) != shape_of(op.out):
+        raise CheckpointError(
+            f"is {found}, the module expects {op.out.type}",
+            where=op.symbol,
+            hint="Give the checkpoint that the module was imported from.",
+        )
+    return weight

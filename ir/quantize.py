@@ -1,0 +1,178 @@
+"""Rounding tensors to an encoding: to nearest, with the clipping that errs least.
+
+For every group the range is shrunk by each factor of a small grid, scale (and zero point or
+minimum) are rounded to what is stored, codes are chosen for the rounded scale, and the candidate of
+the least squared error stays.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ingot.errors import CheckpointError
+from ingot.ir.encoding import ACTIVATION, ACTIVATION_GROUP, Encoding, Offset
+from ingot.ir.quant_tensor import QuantTensor
+
+# Elements worked on at once: the candidates of a chunk stay in the cache, and memory is bounded.
+CHUNK_ELEMENTS = 1 << 18
+
+_SHRINK_4 = tuple(1 - 0.025 * step for step in range(12))
+_SHRINK_8 = (1.0, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85)
+# The grid of a symmetric group starts from the range whose signed extreme is code 0; beyond 1 the
+# other end of the range, code 15, comes to the extreme's magnitude.
+_SHRINK_SYMMETRIC = (8 / 7, 1.1, 1.06, 1.03, 1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85, 0.8)
+_FLOAT16_MAX = 65504.0
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """Stored scales and offsets of groups, as float32, and the codes and error they give."""
+
+    scales: Tensor
+    offsets: Tensor
+    codes: Tensor
+    error: Tensor
+
+
+def quantize(tensor: Tensor, encoding: Encoding) -> QuantTensor:
+    """Return `tensor` `[..., K]` (any float type) in `encoding`.
+
+    Raises CheckpointError for values that are not finite.
+    """
+    assert not encoding.activation, "activations are rounded by round_activations"
+    columns = tensor.shape[-1]
+    rows = tensor.reshape(-1, columns)
+    groups = encoding.groups(columns)
+    code_type = torch.uint8 if encoding.bits == 4 else torch.int8
+    values = torch.empty(rows.shape, dtype=code_type)
+    scale_type = torch.float16 if encoding.scale_bits == 16 else torch.float32
+    scales = torch.empty(rows.shape[0], groups, dtype=scale_type)
+    offsets = _empty_offsets(encoding, rows.shape[0], groups)
+    step = max(1, CHUNK_ELEMENTS // columns)
+    for start in range(0, rows.shape[0], step):
+        part = slice(start, start + step)
+        best = _best_candidate(_grouped(rows[part], encoding), encoding)
+        count = rows[part].shape[0]
+        values[part] = _ungrouped(best.codes, count, columns)
+        scales[part] = best.scales.view(count, groups)
+        if offsets is not None:
+            offsets[part] = best.offsets.view(count, groups)
+    leading = tensor.shape[:-1]
+    return QuantTensor(
+        encoding,
+        values.view(tensor.shape),
+        scales.view(*leading, groups),
+        None if offsets is None else offsets.view(*leading, groups),
+    )
+
+
+def round_activations(x: Tensor) -> QuantTensor:
+    """Return x `[T, K]` rounded to `int8-act`: scale = max|x| / 127 a group of 32, half to even."""
+    columns = x.shape[-1]
+    groups = ACTIVATION.groups(columns)
+    padded = torch.nn.functional.pad(x, (0, groups * ACTIVATION_GROUP - columns))
+    grouped = padded.reshape(*x.shape[:-1], groups, ACTIVATION_GROUP)
+    scales = grouped.abs().amax(-1) / 127
+    codes = torch.round(grouped / _divisor(scales).unsqueeze(-1)).clamp_(-127, 127)
+    values = codes.to(torch.int8).reshape(*x.shape[:-1], -1)[..., :columns]
+    return QuantTensor(ACTIVATION, values, scales)
+
+
+def _empty_offsets(encoding: Encoding, rows: int, groups: int) -> Tensor | None:
+    if encoding.offset is Offset.ZERO_POINT:
+        return torch.empty(rows, groups, dtype=torch.uint8)
+    if encoding.offset is Offset.MINIMUM:
+        return torch.empty(rows, groups, dtype=torch.float16)
+    return None
+
+
+def _grouped(rows: Tensor, encoding: Encoding) -> Tensor:
+    """Return float32 `[group size, groups of all rows]`.
+
+    A short last group is filled up with its last element, which moves neither end of its range.
+    """
+    count, columns = rows.shape
+    size, groups = encoding.group_size(columns), encoding.groups(columns)
+    rows = rows.to(torch.float32)
+    missing = size * groups - columns
+    if missing:
+        rows = torch.cat([rows, rows[:, -1:].expand(count, missing)], dim=1)
+    return rows.reshape(count * groups, size).t().contiguous()
+
+
+def _ungrouped(codes: Tensor, rows: int, columns: int) -> Tensor:
+    return codes.t().reshape(rows, -1)[:, :columns]
+
+
+def _divisor(scales: Tensor) -> Tensor:
+    """Return the scales with 1 for 0, where every code is 0."""
+    return torch.where(scales == 0, 1.0, scales)
+
+
+def _stored(scales: Tensor, encoding: Encoding) -> Tensor:
+    """Return float32 scales as they come back from where they are stored."""
+    if encoding.scale_bits == 32:
+        return scales
+    return scales.clamp(-_FLOAT16_MAX, _FLOAT16_MAX).to(torch.float16).to(torch.float32)
+
+
+def _best_candidate(x: Tensor, encoding: Encoding) -> _Candidate:
+    """Return for every group (column of x) the candidate of the least squared error."""
+    best: _Candidate | None = None
+    for scales, offsets in _grid(x, encoding):
+        found = _encode(x, scales, offsets, encoding)
+        if best is None:
+            best = found
+            continue
+        better = found.error < best.error
+        best = _Candidate(
+            torch.where(better, found.scales, best.scales),
+            torch.where(better, found.offsets, best.offsets),
+            torch.where(better, found.codes, best.codes),
+            torch.where(better, found.error, best.error),
+        )
+    assert best is not None
+    return best
+
+
+def _grid(x: Tensor, encoding: Encoding) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield stored scales and offsets, widest range first."""
+    low, high = torch.aminmax(x, dim=0)
+    if not bool(torch.isfinite(high - low).all()):
+        raise CheckpointError(
+            "holds values that are not finite", hint="Give a checkpoint whose weights are finite."
+        )
+    zeros = torch.zeros_like(low)
+    if encoding.bits == 8:
+        for factor in _SHRINK_8:
+            yield _stored(torch.maximum(high, -low) * (factor / 127), encoding), zeros
+    elif encoding.offset is Offset.MIDDLE:
+        extreme = torch.where(high > -low, high, low)
+        for factor in _SHRINK_SYMMETRIC:
+            yield _stored(extreme * (factor / -8), encoding), zeros + 8
+    elif encoding.offset is Offset.ZERO_POINT:
+        low, high = low.clamp(max=0), high.clamp(min=0)
+        for factor in _SHRINK_4:
+            scales = _stored((high - low) * (factor / 15), encoding)
+            yield scales, torch.round(low * -factor / _divisor(scales)).clamp_(0, 15)
+    else:
+        for factor in _SHRINK_4:
+            middle, half = (high + low) / 2, (high - low) * (factor / 2)
+            minima = _stored(middle - half, encoding)
+            yield _stored(half * (2 / 15), encoding), minima
+
+
+def _encode(x: Tensor, scales: Tensor, offsets: Tensor, encoding: Encoding) -> _Candidate:
+    """Return the codes nearest to x for the given scales, and their squared error."""
+    if encoding.offset is Offset.MINIMUM:
+        codes = ((x - offsets) / _divisor(scales)).round_().clamp_(0, 15)
+        error = (codes * scales).add_(offsets).sub_(x)
+    elif encoding.bits == 4:
+        codes = (x / _divisor(scales)).add_(offsets).round_().clamp_(0, 15)
+        error = (codes - offsets).mul_(scales).sub_(x)
+    else:
+        codes = (x / _divisor(scales)).round_().clamp_(-127, 127)
+        error = (codes * scales).sub_(x)
+    return _Candidate(scales, offsets, codes, error.square_().sum(0))
