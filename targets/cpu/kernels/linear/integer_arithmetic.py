@@ -1,0 +1,42 @@
+"""The arithmetic that every integer linear kernel shares, so that all give the same bits.
+
+For each group of 32 along K, in order: v = exact integer dot product; t = f32(v)·scale rounded
+once; sum = fma(t, s_a, sum); with minima sum = fma(minimum, s_a·Σa, sum).  There is one sum an
+output.  With one scale a row (`q8c`) t = f32(v), and the sum is multiplied by the scale at the
+end.
+"""
+
+from ingot.targets.cpu.build import F32, I32, Pointer, Value, constant
+from ingot.targets.cpu.levels import Level
+from ingot.targets.cpu.packing import LANES
+
+from .arithmetic import MAGIC, MAGIC_BITS
+from .integer_weights import QUADS, GroupWeights
+
+_FLOATS, _WORDS = F32.x(LANES), I32.x(LANES)
+
+# Where the words of a group of rounded activations stand, after its 32 bytes.
+_SCALE, _SCALED_SUM, _SUM, _START = 32, 36, 40, 44
+
+
+def add_group(level: Level, weights: GroupWeights, x: Pointer, total: Value) -> Value:
+    """Return `total` plus the products of a group of weights and the activations at `x`."""
+    words = [x.load_splat(_WORDS, 4 * quad) for quad in range(QUADS)]
+    # The accumulator starts at the bits of MAGIC, less 128·Σa for bytes that are code + 128:
+    # read as a float it is MAGIC + v exactly, |v| < 2^22.
+    start = x.load_splat(_WORDS, _START) if weights.bias else constant(_WORDS, MAGIC_BITS)
+    summed = level.dot(start, weights.quads, words, weights.limit).bitcast(_FLOATS)
+    total = level.fma(_scaled(level, weights, x, summed), x.load_splat(_FLOATS, _SCALE), total)
+    if weights.minimum is not None:
+        total = level.fma(weights.minimum, x.load_splat(_FLOATS, _SCALED_SUM), total)
+    return total
+
+
+def _scaled(level: Level, weights: GroupWeights, x: Pointer, summed: Value) -> Value:
+    if weights.magic_scale is not None:
+        assert weights.scale is not None
+        return level.fma(summed, weights.scale, weights.magic_scale)
+    exact = summed - MAGIC
+    if weights.zero is not None:
+        exact = level.fma(-weights.zero, x.load_splat(_FLOATS, _SUM), exact)
+    return exact if weights.scale is None else exact * weights.scale

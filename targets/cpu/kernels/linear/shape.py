@@ -1,0 +1,84 @@
+"""What a linear kernel is specialised to, and the slots that it reads."""
+
+from dataclasses import dataclass
+
+from ingot.targets.cpu.build import F32, Pointer, Value
+from ingot.targets.cpu.kernel import Arguments, Slot
+from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
+from ingot.targets.cpu.packing import GROUP, LANES, PACKINGS, Packing
+
+FLOATS = F32.x(LANES)
+
+
+@dataclass(frozen=True)
+class LinearShape:
+    """`packing` of the weights, their `k`, and whether there is a bias."""
+
+    packing_name: str
+    k: int
+    bias: bool
+
+    @property
+    def packing(self) -> Packing:
+        """The layout of the weights."""
+        return PACKINGS[self.packing_name]
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the activations are rounded (`int8-act`) and not float32."""
+        return self.packing_name.startswith("q")
+
+    @property
+    def groups(self) -> int:
+        """Groups of 32 along K, the last perhaps short."""
+        return -(-self.k // GROUP)
+
+    @property
+    def panel_bytes(self) -> int:
+        """Bytes of the weights of 16 outputs."""
+        return self.packing.panel_bytes(self.k)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes from one row of activations to the next."""
+        return rounded_row_bytes(self.k) if self.is_integer else float_row_bytes(self.k)
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """`y_stride` is in bytes; `bias` is float32, padded to 16 outputs."""
+        bias = (Slot("bias"),) if self.bias else ()
+        strides = (Slot("y_stride", "integer"), Slot("rows", "integer"))
+        return (Slot("x"), Slot("weights"), *bias, Slot("y"), *strides)
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """Where the results of one panel go."""
+
+    y: Pointer
+    stride: Value
+    scale: Value | None
+    bias: Value | None
+
+    def store(self, row: Value | int, sums: Value) -> None:
+        """Store the 16 results of a row: the sums, times the scale, plus the bias."""
+        if self.scale is not None:
+            sums = sums * self.scale
+        if self.bias is not None:
+            sums = sums + self.bias
+        self.row(row).store(sums)
+
+    def row(self, row: Value | int) -> Pointer:
+        """Return the address of a row's results."""
+        return self.y.at(self.stride * row)
+
+
+def output_of(shape: LinearShape, arguments: Arguments, panel: Value) -> Output:
+    """Return the output of a panel, with its bias and its scales loaded."""
+    offset = panel * (4 * LANES)
+    bias = arguments.pointer("bias").load(FLOATS, offset) if shape.bias else None
+    scale = None
+    if shape.packing.tail_bytes:
+        tail = shape.panel_bytes - shape.packing.tail_bytes
+        scale = arguments.pointer("weights").load(FLOATS, panel * shape.panel_bytes + tail)
+    return Output(arguments.pointer("y").at(offset), arguments.integer("y_stride"), scale, bias)
