@@ -45,3 +45,14 @@ def _debug_level(text: str) -> int:
 
 DEBUG = Knob("INGOT_DEBUG", _debug_level, 0, "0 quiet, 1 stages and times, 2 passes, 3 code, 4 IR")
 DUMP: Knob[Path | None] = Knob("INGOT_DUMP", Path, None, "a folder for numbered stage files")
+
+
+def _cpu_level(text: str) -> str:
+    if text not in ("generic", "avx2", "avx512"):
+        raise ValueError("expected generic, avx2 or avx512")
+    return text
+
+
+CPU_LEVEL: Knob[str | None] = Knob(
+    "INGOT_CPU_LEVEL", _cpu_level, None, "generic, avx2 or avx512: run these kernels, not the best"
+)

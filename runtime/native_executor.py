@@ -1,0 +1,122 @@
+"""The CPU as an executor: an artifact's plan and kernels, run by the native thread team."""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingot.errors import ArtifactError, UsageError
+
+from . import _native
+from .artifact import Artifact
+from .artifact_format import CPU_KERNELS, CPU_PLAN
+from .cpu_level import choose_level
+from .executor import Int32Array, Limits, StepBatch
+from .kernels import Kernels
+from .machine import available_memory, usable_threads
+from .plan import PlanFile
+
+KV_SHARE = 0.25
+"""Share of the available memory that the KV cache takes by default; it is touched as it fills."""
+MAX_KV_PAGES = 1 << 20
+
+
+class NativeExecutor:
+    """An executor on the CPU; see `Executor` for the contract of `step` and `close`.
+
+    `threads` defaults to the CPUs that the process may use.  The KV cache has `kv_pages` pages, or
+    what fits `kv_memory` bytes, or a quarter of the available memory.  Raises `ArtifactError` where
+    the artifact has no sound plan for this CPU, `UsageError` where the memory holds no page.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        threads: int | None = None,
+        max_step_tokens: int = 512,
+        kv_pages: int | None = None,
+        kv_memory: int | None = None,
+    ) -> None:
+        self.level = choose_level(_carried_levels(artifact))
+        plan_file = PlanFile.parse(artifact.read_json(CPU_PLAN), f"{artifact.path}/{CPU_PLAN}")
+        object_name = CPU_KERNELS.format(level=self.level)
+        self._artifact = artifact  # the plan holds addresses of its weights
+        self._kernels = Kernels(
+            artifact.read_bytes(object_name),
+            plan_file.symbols,
+            where=f"{artifact.path}/{object_name}",
+        )
+        pages = kv_pages if kv_pages is not None else _pages(plan_file, kv_memory)
+        plan = plan_file.resolve(self._kernels.addresses, artifact.weights)
+        try:
+            self._native = _native.Executor(
+                plan, max_step_tokens, pages, usable_threads() if threads is None else threads
+            )
+        except ValueError as error:
+            raise UsageError(
+                str(error), hint="Change threads, max_step_tokens or the size of the KV cache."
+            ) from error
+        self.threads = self._native.threads
+        self.limits = _limits(plan_file, pages, self._native.max_step_tokens)
+
+    def step(self, batch: StepBatch) -> NDArray[np.float32]:
+        """Run one step; returns `[R, vocab_size]`, whose rows may be further apart than that."""
+        return self._native.step(
+            _contiguous(batch.token_ids),
+            _contiguous(batch.positions),
+            _contiguous(batch.starts),
+            _contiguous(batch.block_tables),
+            _contiguous(batch.row_ids),
+        )
+
+    def close(self) -> None:
+        """Release arena, KV cache and threads; a view of logits stays readable."""
+        self._native.close()
+
+    def set_profiling(self, on: bool) -> None:
+        """Time every launch from the next step on, at the cost of two clock readings each."""
+        self._native.set_profiling(on)
+
+    def last_profile(self) -> list[tuple[str, float]]:
+        """Name and seconds of each launch of the last step, in order; the waits are included."""
+        return self._native.last_profile()
+
+
+def _contiguous(array: Int32Array) -> Int32Array:
+    return np.ascontiguousarray(array)
+
+
+def _carried_levels(artifact: Artifact) -> set[str]:
+    pattern = re.compile(re.escape(CPU_KERNELS).replace(r"\{level\}", r"(\w+)"))
+    levels = {match[1] for name in artifact.files if (match := pattern.fullmatch(name))}
+    if not levels:
+        raise ArtifactError(
+            "it was not compiled for the CPU",
+            where=str(artifact.path),
+            hint="Compile the model again with --target cpu.",
+        )
+    return levels
+
+
+def _pages(plan: PlanFile, kv_memory: int | None) -> int:
+    memory = int(KV_SHARE * available_memory()) if kv_memory is None else kv_memory
+    page = plan.kv_bytes_per_page
+    pages = min(MAX_KV_PAGES, memory // page) if page else MAX_KV_PAGES
+    if pages < 1:
+        raise UsageError(
+            f"{memory} bytes hold no page of the KV cache, which takes {page}",
+            hint="Give the KV cache more memory.",
+        )
+    return pages
+
+
+def _limits(plan: PlanFile, pages: int, max_step_tokens: int) -> Limits:
+    limits = plan.document["limits"]
+    return Limits(
+        vocab_size=limits["vocab_size"],
+        max_positions=limits["max_positions"],
+        page_tokens=limits["page_tokens"],
+        num_pages=pages,
+        max_step_tokens=max_step_tokens,
+    )
