@@ -1,8 +1,20 @@
 """Checkpoints and architectures: what the compiler takes in."""
 
+from .builtin import fetch_builtin
 from .checkpoint import Checkpoint
 from .importer import import_model
 from .opening import open_checkpoint
+from .random_checkpoint import small_tokenizer, write_random_checkpoint
 from .weights import StoredWeight, WeightInfo, Weights
 
-__all__ = ["Checkpoint", "StoredWeight", "WeightInfo", "Weights", "import_model", "open_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "StoredWeight",
+    "WeightInfo",
+    "Weights",
+    "fetch_builtin",
+    "import_model",
+    "open_checkpoint",
+    "small_tokenizer",
+    "write_random_checkpoint",
+]

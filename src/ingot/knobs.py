@@ -56,3 +56,9 @@ def _cpu_level(text: str) -> str:
 CPU_LEVEL: Knob[str | None] = Knob(
     "INGOT_CPU_LEVEL", _cpu_level, None, "generic, avx2 or avx512: run these kernels, not the best"
 )
+MODELS = Knob(
+    "INGOT_MODELS",
+    Path,
+    Path("~/.cache/ingot/models"),
+    "a folder for models that are fetched",
+)
