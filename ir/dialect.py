@@ -53,7 +53,9 @@ class Quant(LM.Type, name="quant"):  # type: ignore[misc, name-defined, call-arg
     @classmethod
     def of(cls, logical: RankedTensorType, encoding: Encoding | str) -> "Quant":
         """Return the type of `logical` stored in `encoding`."""
-        quant = cls.get(logical, StringAttr.get(str(encoding), logical.context))
+        context = logical.context
+        name = StringAttr.get(str(encoding), context)
+        quant = cls.get(TypeAttr.get(logical, context), name, context=context)
         assert isinstance(quant, Quant)
         return quant
 
