@@ -10,12 +10,16 @@ from .core import Pass as Pass
 from .core import Pattern as Pattern
 from .core import Phase as Phase
 from .core import Pipeline as Pipeline
+from .core import Sample as Sample
 from .core import all_passes as all_passes
 from .core import find_pass as find_pass
 from .core import lossy as lossy
 from .core import parse_pipeline as parse_pipeline
 from .core import pattern as pattern
 from .core import producer as producer
+from .core import random_sample as random_sample
+from .core import random_weights as random_weights
 from .core import replace as replace
 from .core import rewrite as rewrite
 from .core import rounding as rounding
+from .core import verify_pass as verify_pass

@@ -10,7 +10,7 @@ from ingot.errors import UsageError
 from ingot.ir import Module, torch_dialect
 
 from .canonicalize import merge_equal
-from .core import Contract, Pass, Pattern, blocks, erase_dead, ops_of, rewrite, rounding
+from .core import EXACT, Contract, Pass, Pattern, blocks, erase_dead, ops_of, rewrite
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Raise(Pass):
     What no pattern recognises stays in torch between bridges.
     """
 
-    contract: ClassVar[Contract] = rounding(1e-4)
+    contract: ClassVar[Contract] = EXACT
 
     without: tuple[str, ...] = ()
 

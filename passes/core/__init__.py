@@ -23,3 +23,9 @@ from .rewrite import pattern as pattern
 from .rewrite import producer as producer
 from .rewrite import replace as replace
 from .rewrite import rewrite as rewrite
+from .verification import Sample as Sample
+from .verification import measure as measure
+from .verification import random_sample as random_sample
+from .verification import random_weights as random_weights
+from .verification import verify_pass as verify_pass
+from .weights import hoist_weights as hoist_weights

@@ -11,10 +11,10 @@ from typing import Literal
 class Contract:
     """How the logits of a module after a pass may differ from those before.
 
-    `exact`: the same operations on the same numbers; float32 sums may be grouped differently by the
-    library that the interpreter calls, so 1e-6 of the largest logit is allowed.  `rounding`: the
-    largest difference over the largest logit is at most `tolerance`.  `lossy`: numbers were thrown
-    away on purpose; `metric` names what is measured and `tolerance` is the budget of it.
+    `exact`: the same function of real numbers, whatever the order of its sums; checked in float64
+    to 1e-9 of the largest logit.  `rounding`: numbers are kept to a coarser float type, and the
+    largest difference over the largest logit is at most `tolerance`.  `lossy`: fewer bits are
+    stored or computed with; `metric` says what is measured and `tolerance` is its budget.
     """
 
     kind: Literal["exact", "rounding", "lossy"]
@@ -29,11 +29,11 @@ class Contract:
         return f"lossy({self.metric}, {self.tolerance:g})"
 
 
-EXACT = Contract("exact", 1e-6)
+EXACT = Contract("exact", 1e-9)
 
 
 def rounding(tolerance: float) -> Contract:
-    """Return the contract of a pass that reorders or reassociates float arithmetic."""
+    """Return the contract of a pass that keeps numbers to a coarser float type."""
     return Contract("rounding", tolerance)
 
 

@@ -58,7 +58,7 @@ def parse_pipeline(text: str) -> Pipeline:
         if stage is None:
             raise UsageError(
                 f"cannot read {text[position:]!r} in pipeline {text!r}",
-                hint="Write names with commas between, options in braces: raise,quantize{linear=int8}.",
+                hint="Write names between commas, options in braces: raise,quantize{linear=int8}.",
             )
         name = stage[1].replace("_", "-")
         passes.append(parse_options(find_pass(name), stage[2] or "", where=f"pass {name}"))

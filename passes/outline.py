@@ -1,0 +1,157 @@
+"""Moves what no pattern raised to functions of its own, for a general route to compile."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ingot.errors import UnsupportedError
+from ingot.ir import (
+    Block,
+    FromTorch,
+    FunctionType,
+    InsertionPoint,
+    InvalidOp,
+    Location,
+    Module,
+    Operation,
+    OpView,
+    ToTorch,
+    TypeAttr,
+    Value,
+    before,
+    func,
+    place_of,
+)
+
+from .bridging.crossing import as_torch, features
+from .bridging.remainder import bridges_of, crossings, remainders, scalars_of
+from .bridging.token_rules import mixes_tokens
+from .core import EXACT, Contract, Pass, erase_dead, ops_of, step_block
+
+PREFIX = "remainder"
+
+
+@dataclass(frozen=True)
+class Outline(Pass):
+    """Move each connected remainder of torch ops to a private function and call it there.
+
+    Refuses an op that does not treat every token alone, by its name and place in the model.
+    """
+
+    contract: ClassVar[Contract] = EXACT
+
+    def run(self, module: Module) -> None:
+        block = step_block(module)
+        erase_dead(block)
+        for op in [op for group in remainders(block) for op in group]:
+            reason = mixes_tokens(op)
+            if reason:
+                raise _refused(op, reason)
+        for op, index in crossings(block):
+            _bridge(op, index)
+        functions: dict[str, str] = {}
+        for group in remainders(block):
+            _outline(module, group, functions)
+        _sort(block)
+        erase_dead(block)
+
+
+def _refused(op: OpView, reason: str) -> UnsupportedError:
+    name = op.operation.name.removeprefix("torch.")
+    if name == "operator":
+        name = op.operation.attributes["name"].value.removeprefix("torch.")
+    return UnsupportedError(
+        f"{name} cannot be compiled: no pattern raises it, and as torch op it {reason}",
+        where=_origin(op.location),
+        hint="Add a pattern to passes/raising that raises it to an op of the lm dialect.",
+    )
+
+
+def _origin(location: Location) -> str:
+    """Return the module path in the model and the source line that a location names."""
+    module = re.match(r'loc\("([^"]+)"\(', str(location))
+    place = place_of(location)
+    return f"{module[1]} ({place})" if module and place else place or "step"
+
+
+def _bridge(op: OpView, index: int) -> None:
+    """Let `op` read its operand `index` across a bridge, as a value outside torch."""
+    operand = op.operation.operands[index]
+    with before(op):
+        try:
+            value = features(operand)
+            through = ToTorch(FromTorch(operand).out).out if value is None else None
+        except InvalidOp as problem:
+            raise _refused(op, f"reads {operand.type} across an op of lm") from problem
+        op.operation.operands[index] = through or as_torch(value, operand.type)
+
+
+def _outline(module: Module, group: Sequence[OpView], functions: dict[str, str]) -> None:
+    """Replace `group` by a call of a function with its ops; equal groups share one function."""
+    inside = [*scalars_of(group), *group]
+    bridges = bridges_of(inside)
+    leaving = [
+        use.owner
+        for op in group
+        for result in op.operation.results
+        for use in result.uses
+        if isinstance(use.owner, FromTorch)
+    ]
+    name = f"{PREFIX}_{len(functions)}"
+    function = _function(module, name, inside, bridges, leaving)
+    key = str(function).replace(f"@{name}(", "@(")
+    shared = functions.setdefault(key, name)
+    if shared != name:
+        function.operation.erase()
+    with before(group[-1]):
+        results = [bridge.out.type for bridge in leaving]
+        call = func.CallOp(results, shared, [bridge.x for bridge in bridges])
+    for bridge, result in zip(leaving, call.operation.results, strict=True):
+        bridge.out.replace_all_uses_with(result)
+
+
+def _function(
+    module: Module,
+    name: str,
+    inside: Sequence[OpView],
+    bridges: Sequence[ToTorch],
+    leaving: Sequence[FromTorch],
+) -> func.FuncOp:
+    """Build the private function that computes `leaving` from what `bridges` bring."""
+    inputs = [bridge.x.type for bridge in bridges]
+    outputs = [bridge.out.type for bridge in leaving]
+    kind = FunctionType.get(inputs, outputs, module.context)
+    location = inside[-1].location
+    with InsertionPoint(module.mlir.body), location:
+        function = func.FuncOp(name, TypeAttr.get(kind).value, visibility="private")
+        entry = function.add_entry_block()
+    with InsertionPoint(entry), location:
+        values: dict[Value, Value] = {}
+        for bridge, argument in zip(bridges, entry.arguments, strict=True):
+            values[bridge.out] = ToTorch(argument).out
+        for op in inside:
+            copy = op.operation.clone()
+            for index, operand in enumerate(op.operation.operands):
+                copy.operands[index] = values[operand]
+            values.update(zip(op.operation.results, copy.results, strict=True))
+        func.ReturnOp([FromTorch(values[bridge.x]).out for bridge in leaving])
+    return function
+
+
+def _sort(block: Block) -> None:
+    """Put every op after those that make its operands; else the order stays."""
+    *body, end = ops_of(block)
+    placed: set[Operation] = set()
+
+    def place(op: Operation) -> None:
+        if op in placed:
+            return
+        placed.add(op)
+        for operand in op.operands:
+            if isinstance(operand.owner, OpView):
+                place(operand.owner.operation)
+        op.move_before(end.operation)
+
+    for op in body:
+        place(op.operation)

@@ -1,0 +1,182 @@
+"""Chooses how each weight is stored: in an encoding, or as floats of one type."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from ingot.errors import UsageError
+from ingot.ir import (
+    BF16Type,
+    Block,
+    Context,
+    Convert,
+    Embedding,
+    Encoding,
+    F32Type,
+    Linear,
+    Module,
+    Op,
+    Quantize,
+    Scale,
+    SelectRows,
+    Softcap,
+    Type,
+    Value,
+    before,
+    encoding_of,
+    known_encodings,
+    weight_symbols,
+)
+
+from .core import Contract, Pass, blocks, erase_dead, lossy, ops_of, step_block
+
+NONE = "none"
+_FLOATS: dict[str, type] = {"float32": F32Type, "bfloat16": BF16Type}
+
+
+@dataclass(frozen=True)
+class QuantizePass(Pass):
+    """Store linear weights, the embedding and the head in encodings; keep those that are stored so.
+
+    `linear`, `embedding` and `head` name an encoding, or `none` for floats; `head` is that of
+    `embedding` where left empty, and a table that serves as both is stored once.  `overrides` holds
+    `pattern=encoding` for names of weights; the last that matches counts.  What the checkpoint
+    stores encoded stays as it is unless `requantize`.  `float` is the type of what stays float
+    (float32, bfloat16), as stored where left empty.
+    """
+
+    contract: ClassVar[Contract] = lossy("rms", 0.5)
+
+    linear: str = "int4-g32"
+    embedding: str = "int8"
+    head: str = ""
+    overrides: tuple[str, ...] = ()
+    requantize: bool = False
+    float: str = ""
+
+    def promise(self) -> Contract:
+        """Return a budget by the coarsest encoding asked for; floats alone lose almost nothing."""
+        rules = (encoding for _, encoding in self._rules())
+        asked = {self.linear, self.embedding, self.head or NONE, *rules} - {NONE}
+        if not asked:
+            return lossy("rms", 0.02)
+        return lossy("rms", 0.5 if any(name.startswith("int4") for name in asked) else 0.05)
+
+    def run(self, module: Module) -> None:
+        self._check_names()
+        unmatched = {pattern for pattern, _ in self._rules()}
+        for block in blocks(module):
+            roles = _roles(block, is_step=block == step_block(module))
+            for value, role in roles.items():
+                encoding = self._encoding(value, role, unmatched)
+                stored = self._stored(value, encoding)
+                if stored is not value:
+                    _read_instead(value, stored)
+            erase_dead(block)
+        if unmatched:
+            raise UsageError(
+                f"no weight is called {', '.join(sorted(unmatched))}",
+                where="pass quantize, option overrides",
+                hint="Patterns match names of weights, as in *.down_proj.weight=int8.",
+            )
+
+    def _rules(self) -> list[tuple[str, str]]:
+        """Return the overrides as pairs of a pattern and an encoding."""
+        rules = [rule.rpartition("=") for rule in self.overrides]
+        return [(pattern.strip(), encoding.strip()) for pattern, _, encoding in rules]
+
+    def _check_names(self) -> None:
+        allowed = [NONE, *(name for name in known_encodings() if name != "int8-act")]
+        names = [self.linear, self.embedding, *filter(None, [self.head])]
+        for name in names + [encoding for _, encoding in self._rules()]:
+            if name not in allowed:
+                raise UsageError(
+                    f"{name!r} is no encoding of weights",
+                    where="pass quantize",
+                    hint=f"Encodings: {', '.join(allowed)}.",
+                )
+        if self.float not in ("", *_FLOATS):
+            raise UsageError(
+                f"{self.float!r} is no type of weights",
+                where="pass quantize, option float",
+                hint=f"Types: {', '.join(_FLOATS)}.",
+            )
+
+    def _encoding(self, value: Value, role: str, unmatched: set[str]) -> Encoding | None:
+        """Return the encoding that the options give to a weight; None for floats."""
+        head = self.head or self.embedding
+        name = {"linear": self.linear, "embedding": self.embedding, "head": head}.get(role, "")
+        if role == "embedding and head":
+            name = self.embedding
+        for pattern, encoding in self._rules():
+            if any(fnmatchcase(symbol, pattern) for symbol in weight_symbols(value)):
+                unmatched.discard(pattern)
+                name = encoding
+        if role == "embedding and head" and self.head not in ("", name):
+            raise UsageError(
+                f"is the embedding, as {name}, and the head, as {self.head}",
+                where=f"pass quantize, {weight_symbols(value)[0]}",
+                hint="Ask for one encoding: the table is stored once.",
+            )
+        return None if name == NONE else Encoding.parse(name)
+
+    def _stored(self, value: Value, encoding: Encoding | None) -> Value:
+        """Return `value` stored as wanted: itself, or made by new ops right after it."""
+        present = encoding_of(value)
+        if present is not None and (not self.requantize or present == encoding):
+            return value
+        context = value.context
+        with before(_after(value)):
+            if encoding is not None:
+                plain = value if present is None else Convert(value).out
+                return Quantize(plain, encoding).out
+            wanted = self._float_type(context)
+            if present is not None:
+                return Convert(value, wanted or F32Type.get(context)).out
+            if wanted is None or wanted == value.type.element_type:
+                return value
+            return Convert(value, wanted).out
+
+    def _float_type(self, context: Context) -> Type | None:
+        return _FLOATS[self.float].get(context) if self.float else None
+
+
+def _roles(block: Block, *, is_step: bool) -> dict[Value, str]:
+    """Return the weights that linears and lookups of tokens read, each with its role."""
+    roles: dict[Value, str] = {}
+    head = _head(block) if is_step else None
+    for op in ops_of(block):
+        if isinstance(op, Linear):
+            role = "head" if head is not None and op.operation == head.operation else "linear"
+            weight = op.w
+        elif isinstance(op, Embedding) and op.tokens == block.arguments[0]:
+            # Learned positions are a small table whose values every layer adds up: left alone.
+            role, weight = "embedding", op.table
+        else:
+            continue
+        other = roles.setdefault(weight, role)
+        if other != role:
+            roles[weight] = "embedding and head"
+    return roles
+
+
+def _head(block: Block) -> Linear | None:
+    """Return the linear that makes the logits, None where something else does."""
+    value = ops_of(block)[-1].operation.operands[0]
+    while isinstance(value.owner, Scale | Softcap | SelectRows):
+        value = value.owner.x
+    return value.owner if isinstance(value.owner, Linear) else None
+
+
+def _after(value: Value) -> Op:
+    """Return the op that follows the one that makes `value`."""
+    following = ops_of(value.owner.operation.block)
+    names = [op.operation for op in following]
+    return following[names.index(value.owner.operation) + 1]
+
+
+def _read_instead(value: Value, stored: Value) -> None:
+    """Let the linears and lookups that read `value` read `stored`."""
+    for use in list(value.uses):
+        if isinstance(use.owner, Linear | Embedding):
+            use.owner.operation.operands[use.operand_number] = stored
