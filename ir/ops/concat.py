@@ -67,14 +67,6 @@ class Concat(Op, name="concat"):
         joined = _joined([part.type for part in self.parts])
         require_same_type("the result", self.out, "the joined parts", joined)
 
-
-def _joined(kinds: Sequence[Type]) -> Type:
-    logical = logical_type(kinds[0])
-    rows = sum(shape_of(kind)[0] for kind in kinds)
-    joined: RankedTensorType = tensor_type([rows, *shape_of(kinds[0])[1:]], logical.element_type)
-    encoding = encoding_of(kinds[0])
-    return joined if encoding is None else Quant.of(joined, encoding)
-
     def reference(self, *inputs: Datum) -> Tensor | QuantTensor:
         if isinstance(inputs[0], QuantTensor):
             return concatenate([part for part in inputs if isinstance(part, QuantTensor)])
@@ -82,3 +74,11 @@ def _joined(kinds: Sequence[Type]) -> Type:
 
     def cost(self, tokens: int, context: int = 0) -> Cost:
         return Cost(0, traffic(self, tokens))
+
+
+def _joined(kinds: Sequence[Type]) -> Type:
+    logical = logical_type(kinds[0])
+    rows = sum(shape_of(kind)[0] for kind in kinds)
+    joined: RankedTensorType = tensor_type([rows, *shape_of(kinds[0])[1:]], logical.element_type)
+    encoding = encoding_of(kinds[0])
+    return joined if encoding is None else Quant.of(joined, encoding)
