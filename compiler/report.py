@@ -1,14 +1,9 @@
 """What a compile made: its size by kind of layer, and how fast it should run and runs."""
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from math import prod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
-
-from ingot.ir import encoding_of, logical_type, shape_of
-from ingot.targets import PackedWeight
 
 
 @dataclass(frozen=True)
@@ -66,30 +61,10 @@ class Report:
         return sum(kind.parameters for kind in self.kinds)
 
 
-def layer_kinds(weights: Iterable[PackedWeight]) -> tuple[LayerKind, ...]:
-    """Group packed weights by name and encoding, in the order in which they come."""
-    kinds: dict[tuple[str, str, str], LayerKind] = {}
-    for weight in weights:
-        key = (generic_name(weight.name), encoding_name(weight), weight.packing)
-        known = kinds.get(key, LayerKind(*key, count=0, parameters=0, bytes=0))
-        kinds[key] = LayerKind(
-            *key,
-            known.count + 1,
-            known.parameters + prod(shape_of(weight.value)),
-            known.bytes + weight.num_bytes,
-        )
-    return tuple(kinds.values())
-
-
-def generic_name(name: str) -> str:
-    """Return a weight's name with `*` for every number that stands alone between dots."""
-    return re.sub(r"(?<=\.)\d+(?=\.)", "*", name)
-
-
-def encoding_name(weight: PackedWeight) -> str:
-    """Return the encoding of a weight, or the type in which its floats are packed."""
-    encoding = encoding_of(weight.value)
-    return str(encoding or logical_type(weight.value).element_type)
+def kinds_from_json(report: Mapping[str, Any]) -> tuple[LayerKind, ...]:
+    """Return the kinds of layer that a manifest's report lists."""
+    names = [field.name for field in fields(LayerKind)]
+    return tuple(LayerKind(**{name: kind[name] for name in names}) for kind in report["kinds"])
 
 
 def report_json(kinds: Sequence[LayerKind], step_bytes: int) -> dict[str, Any]:

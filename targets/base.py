@@ -1,8 +1,8 @@
 """What a target is: facts of a kind of hardware, and the stages that lower a module for it.
 
-A target is a folder `targets/<name>/` that defines `TARGET`, or an entry point of the group
-`ingot.targets`; nobody lists them.  Its stages take a `Build` from an `lm` module to a program and
-objects.  The names of the stages also name the progress lines and the dump files.
+A target is a folder whose `targets/<name>/target.py` defines `TARGET`, or an entry point of the
+group `ingot.targets`; nobody lists them.  Its stages take a `Build` from an imported module to a
+program and objects.  The names of the stages also name the progress lines and the dump files.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -92,7 +92,8 @@ class ModelFacts:
 class Build:
     """What is known of a compile so far; each stage returns one that knows more.
 
-    `watch` is called after each step of a stage with a name and something printable.
+    `watch` is called after each step of a stage with a name and something printable.  `files` are
+    those of the artifact, `notes` what its manifest says of the target.
     """
 
     module: Module
@@ -102,6 +103,7 @@ class Build:
     pipeline: str = ""
     program: Program | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    notes: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def find_target(name: str, extensions: Iterable[EntryPoint] | None = None) -> Ta
     if isinstance(owner, EntryPoint):
         target = owner.load()
     else:
-        target = import_module(f"ingot.targets.{owner}").TARGET
+        target = import_module(f"ingot.targets.{owner}.target").TARGET
     if not isinstance(target, Target):
         raise UsageError(
             f"target {name!r} is a {type(target).__name__}, not a Target",

@@ -1,0 +1,131 @@
+"""Compile a checkpoint into an artifact."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ingot import knobs
+from ingot.errors import UsageError
+from ingot.runtime.cpu_level import supported_levels
+
+BUILTIN = "builtin"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `ingot compile`."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a Hugging Face folder, a .gguf file, or the word builtin (SmolLM2-135M-Instruct)",
+    )
+    parser.add_argument("-o", "--output", metavar="OUT", help="the artifact; default: NAME.ingot")
+    parser.add_argument("--target", default="cpu", help="what to compile for (default: cpu)")
+    parser.add_argument(
+        "--quantize",
+        default="auto",
+        metavar="ENCODING",
+        help="of linear weights: int4-g32, int8, none, …; default: what a quantised checkpoint "
+        "stores, int4-g32 for others",
+    )
+    parser.add_argument(
+        "--embedding",
+        default="auto",
+        metavar="ENCODING",
+        help="of embedding and output head; default: as stored, int8 for floats",
+    )
+    parser.add_argument(
+        "--override",
+        action="append",
+        default=[],
+        metavar="PATTERN=ENCODING",
+        help="encoding of the weights whose names match, as in '*.down_proj.weight=int8'",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="auto",
+        help="type of weights that stay floats; default: as stored",
+    )
+    parser.add_argument(
+        "--kv-dtype",
+        choices=("auto", "float32", "bfloat16", "int8"),
+        default="auto",
+        help="type of the KV cache; auto: float32 for float32 models, bfloat16 for others",
+    )
+    parser.add_argument(
+        "--levels",
+        default="",
+        metavar="LIST",
+        help="instruction sets to carry, as in avx2,avx512; native: this machine's; default: all",
+    )
+    parser.add_argument(
+        "--no-measure", action="store_true", help="do not run the artifact to measure its speed"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compile, then print what came of it."""
+    # The compiler's imports (torch, MLIR, transformers) take seconds: not before they are needed.
+    from ingot.compiler.driver import CompileOptions, compile_model
+    from ingot.compiler.measure import measure_speed
+    from ingot.compiler.table import format_report
+    from ingot.targets import Settings
+
+    model, output = _model_and_output(arguments)
+    settings = Settings(
+        linear=arguments.quantize,
+        embedding=arguments.embedding,
+        overrides=tuple(arguments.override),
+        dtype=arguments.dtype,
+        kv_dtype=arguments.kv_dtype,
+        levels=_levels(arguments.levels),
+    )
+    options = CompileOptions(arguments.target, settings, knobs.DUMP.get())
+    progress = ProgressLine()
+    report = compile_model(model, output, options, progress)
+    if not arguments.no_measure:
+        progress("measure", 0, 0)
+        report = measure_speed(report)
+    progress.close()
+    print(format_report(report))
+    return 0
+
+
+def _model_and_output(arguments: argparse.Namespace) -> tuple[Path, Path]:
+    if arguments.model == BUILTIN:
+        from ingot.models import fetch_builtin
+
+        model, name = fetch_builtin(), "smollm2-135m-instruct"
+    else:
+        model = Path(arguments.model)
+        name = model.resolve().name.removesuffix(".gguf")
+    return model, Path(arguments.output or f"{name}.ingot")
+
+
+def _levels(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    levels = [supported_levels()[-1] if name == "native" else name for name in names]
+    if len(set(levels)) != len(levels):
+        raise UsageError("a level is named twice", where="--levels", hint="Name each once.")
+    return tuple(levels)
+
+
+class ProgressLine:
+    """One line on stderr that says what is being done; a line a step where it is no terminal."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._last = ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self._terminal:
+            text = f"{what} {done}/{total}" if total else what
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif what != self._last:
+            print(what, file=sys.stderr, flush=True)
+        self._last = what
+
+    def close(self) -> None:
+        """Clear the line."""
+        if self._terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

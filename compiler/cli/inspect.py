@@ -1,0 +1,114 @@
+"""Show what is in an artifact."""
+
+import argparse
+import json
+from typing import Any
+
+from ingot.compiler.report import kinds_from_json
+from ingot.compiler.table import format_kinds, megabytes
+from ingot.runtime.artifact import Artifact
+from ingot.runtime.artifact_format import CPU_PLAN
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `ingot inspect`."""
+    parser.add_argument("artifact", metavar="ARTIFACT", help="a folder that ingot compile wrote")
+    parser.add_argument("--json", action="store_true", help="print the facts as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check the artifact and print its facts; nothing but the serving install is needed."""
+    artifact = Artifact.open(arguments.artifact)
+    facts = describe_artifact(artifact)
+    print(json.dumps(facts, indent=2) if arguments.json else format_facts(facts))
+    return 0
+
+
+def describe_artifact(artifact: Artifact) -> dict[str, Any]:
+    """Return the manifest's facts, and those of memory that follow from the plan."""
+    facts = {key: value for key, value in artifact.manifest.items() if key != "files"}
+    files = artifact.manifest["files"]
+    facts["files"] = {name: entry["bytes"] for name, entry in files.items()}
+    if CPU_PLAN in files:
+        facts["memory"] = _memory(artifact.read_json(CPU_PLAN), facts["files"])
+        facts["kernels"] = _kernels(facts)
+    return facts
+
+
+def _memory(plan: dict[str, Any], files: dict[str, int]) -> dict[str, Any]:
+    """Return bytes: of weights, of a token of KV cache, of activations for each row of a step."""
+    cache = plan["kv_cache"]
+    page = cache["layers"] * cache["bytes_per_page"]
+    rows = [buffer["offset_bytes"] + buffer["row_bytes"] for buffer in plan["buffers"]]
+    return {
+        "weights": files["weights.safetensors"],
+        "kv_cache_dtype": cache["dtype"],
+        "kv_cache_per_token": page // plan["limits"]["page_tokens"],
+        "activations_per_row": max(rows, default=0),
+        "launches_per_step": len(plan["launches"]),
+        "barriers_per_step": sum(launch["barrier"] for launch in plan["launches"]),
+    }
+
+
+def _kernels(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return for each level how many kernels it has and the size of its object."""
+    target = facts["targets"]["cpu"]
+    return {
+        level: {
+            "count": len(target["kernels"]),
+            "bytes": facts["files"][f"targets/cpu/kernels-{level}.o"],
+        }
+        for level in target["levels"]
+    }
+
+
+def format_facts(facts: dict[str, Any]) -> str:
+    """Return the facts as text."""
+    architecture, report = facts["architecture"], facts["report"]
+    shape = ", ".join(
+        f"{key} {architecture[key]}"
+        for key in ("layers", "hidden_size", "heads", "kv_heads", "vocab_size", "max_positions")
+        if key in architecture
+    )
+    lines = [
+        f"name          {facts['name']} (ingot {facts['ingot_version']})",
+        f"architecture  {architecture['model_type']}: {shape}",
+        f"parameters    {report['parameters']:,}",
+        f"encodings     {_encodings(facts['encodings'])}",
+        "",
+        *format_kinds(kinds_from_json(report)),
+        "",
+        f"read a token  {megabytes(report['bytes_read_per_token'])} of weights",
+    ]
+    if "memory" in facts:
+        lines += _machine_lines(facts)
+    lines.append(f"pipeline      {facts['pipeline']}")
+    lines += [
+        f"source        {name} sha256 {source['sha256']}"
+        for name, source in facts["sources"].items()
+    ]
+    return "\n".join(lines)
+
+
+def _encodings(encodings: dict[str, Any]) -> str:
+    if not encodings["stored"]:
+        return "the checkpoint stores floats"
+    stored = ", ".join(f"{count} x {name}" for name, count in encodings["stored"].items())
+    kept = "kept without loss" if encodings["kept_without_loss"] else "encoded anew"
+    return f"the checkpoint stores {stored}: {kept}"
+
+
+def _machine_lines(facts: dict[str, Any]) -> list[str]:
+    memory = facts["memory"]
+    kernels = ", ".join(
+        f"{level} {entry['count']} ({megabytes(entry['bytes'])})"
+        for level, entry in facts["kernels"].items()
+    )
+    return [
+        f"memory        {megabytes(memory['weights'])} weights, "
+        f"{memory['kv_cache_per_token']:,} bytes of {memory['kv_cache_dtype']} KV cache a token, "
+        f"{memory['activations_per_row']:,} bytes of activations a row",
+        f"plan          {memory['launches_per_step']} launches a step, "
+        f"{memory['barriers_per_step']} barriers",
+        f"kernels       {kernels}",
+    ]

@@ -1,0 +1,76 @@
+"""A compile's report as a table for the terminal."""
+
+from collections.abc import Sequence
+
+from .report import LayerKind, Report
+
+
+def format_report(report: Report) -> str:
+    """Return the table that `ingot compile` ends with."""
+    lines = [
+        f"{report.artifact}: {megabytes(report.bytes)}, {report.parameters:,} parameters",
+        "",
+        *format_kinds(report.kinds),
+        "",
+        f"levels           {', '.join(report.levels)}",
+        f"compiled in      {report.seconds:.1f} s, {megabytes(report.peak_memory)} at most",
+        f"read a token     {megabytes(report.step_bytes)} of weights",
+    ]
+    if report.speed is not None:
+        speed = report.speed
+        lines.append(
+            f"estimated speed  {speed.estimated:.1f} tokens/s "
+            f"({speed.bandwidth / 1e9:.1f} GB/s read bandwidth)"
+        )
+        measured = "not measured: this machine runs none of the levels"
+        if speed.decode is not None and speed.prefill is not None:
+            measured = f"{speed.decode:.1f} tokens/s decode, {speed.prefill:.0f} tokens/s prefill"
+        lines.append(f"measured speed   {measured}")
+    return "\n".join(lines)
+
+
+def format_kinds(kinds: Sequence[LayerKind]) -> list[str]:
+    """Return the rows of the table of weights by kind of layer; vectors are one row together."""
+    matrices = [kind for kind in kinds if kind.packing != "vector"]
+    vectors = [kind for kind in kinds if kind.packing == "vector"]
+    rows: list[tuple[str, ...]] = [
+        ("weights", "encoding", "count", "parameters", "size", "bits/weight")
+    ]
+    rows += [_row(kind) for kind in matrices]
+    if vectors:
+        rows.append(
+            _row(
+                LayerKind(
+                    "norms, biases, frequencies",
+                    "f32",
+                    "vector",
+                    sum(kind.count for kind in vectors),
+                    sum(kind.parameters for kind in vectors),
+                    sum(kind.bytes for kind in vectors),
+                )
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _row(kind: LayerKind) -> tuple[str, ...]:
+    return (
+        kind.name,
+        kind.encoding,
+        str(kind.count),
+        f"{kind.parameters:,}",
+        megabytes(kind.bytes),
+        f"{kind.bits_per_weight:.2f}",
+    )
+
+
+def megabytes(count: int) -> str:
+    """Return a number of bytes for a reader."""
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
