@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -42,7 +43,7 @@ def config_from_fields(fields: dict[str, Any], *, where: str) -> PretrainedConfi
     others = {name: value for name, value in fields.items() if name != "model_type"}
     try:
         config = AutoConfig.for_model(model_type, **others)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(
             f"is no valid configuration of {model_type}: {error}",
             where=where,

@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ingot.errors import CheckpointError
+from ingot.errors import CheckpointError, UnsupportedError
+from ingot.ir import Encoding
 
 from .buffers import buffer_entries
 from .weights import StoredWeight, Weights
+
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def fit(model: PreTrainedModel, stored: Mapping[str, StoredWeight], *, where: st
             continue
         owner = present[0]
         entry = stored[keys.take(owner)]
-        _check_shape(model, owner, entry, where)
+        _check(model, owner, entry, where)
         entries |= dict.fromkeys(names, entry)
         tied |= {name: owner for name in names if name != owner}
     if missing:
@@ -79,7 +83,7 @@ def _sharing(model: nn.Module) -> list[list[str]]:
     return list(groups.values())
 
 
-def _check_shape(model: nn.Module, name: str, entry: StoredWeight, where: str) -> None:
+def _check(model: nn.Module, name: str, entry: StoredWeight, where: str) -> None:
     expected = tuple(model.get_parameter(name).shape)
     if entry.info.shape != expected:
         raise CheckpointError(
@@ -87,6 +91,12 @@ def _check_shape(model: nn.Module, name: str, entry: StoredWeight, where: str) -
             f"it {list(expected)}",
             where=where,
             hint="Use the config.json that was published with these weights.",
+        )
+    if not isinstance(entry.info.stored, Encoding) and entry.info.stored not in FLOATS:
+        raise UnsupportedError(
+            f"weight {name!r} is stored as {entry.info.stored}",
+            where=where,
+            hint="Save the model as float32, bfloat16 or float16.",
         )
 
 
