@@ -20,6 +20,7 @@ _LOWERING = (
     "convert-math-to-llvm,convert-to-llvm,reconcile-unrealized-casts)"
 )
 _FLOAT = re.compile(r"(?<![\w.%@])(?:f0x([0-9A-F]+)|([+-](?:inf|qnan))|(-?\d+\.\d+e[+-]\d+))\b")
+_DOUBLE = re.compile(r"\bdouble\b")
 
 
 def object_of(mlir: str) -> bytes:
@@ -68,14 +69,22 @@ def _older_syntax(llvm_ir: str) -> str:
     LLVM 22 wants the bits of the double of the same value.  What this misreads, LLVM 22 refuses.
     """
     return "\n".join(
-        line if " double " in line else _FLOAT.sub(_as_double, line) for line in llvm_ir.split("\n")
+        _FLOAT.sub(_keep_decimal if _DOUBLE.search(line) else _as_double, line)
+        for line in llvm_ir.split("\n")
     )
+
+
+def _keep_decimal(match: re.Match[str]) -> str:
+    """Both versions write the decimals of an f64 alike."""
+    return match[0] if match[3] else _as_double(match)
 
 
 def _as_double(match: re.Match[str]) -> str:
     bits, name, decimal = match.groups()
+    if bits and len(bits) == 16:
+        return f"0x{bits}"
     if bits:
-        assert len(bits) == 8, f"{match[0]}: only f32 constants are expected"
+        assert len(bits) == 8, f"{match[0]}: only f32 and f64 constants are expected"
         (number,) = struct.unpack(">f", bytes.fromhex(bits))
     elif name:
         number = float(name.replace("q", ""))

@@ -23,6 +23,7 @@ from ingot.targets.cpu.levels import Level
 _LOG2_E = 1.4426950408889634
 # ln 2 in two parts; the first has 9 significant bits: its product with an exponent is exact.
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.1219444005469057e-4
+_ROUNDING, _ROUNDING_BITS = 12582912.0, 0x4B400000
 _SQRT_HALF = 0.7071067811865476
 _SQRT_2_OVER_PI = 0.7978845608028654
 
@@ -100,12 +101,14 @@ def exp(level: Level, x: Value) -> Value:
 
 
 def exp2_not_positive(level: Level, x: Value) -> Value:
-    """Return 2^x for x <= 0; exactly 1 at 0, exactly 0 below -126 and at minus infinity."""
-    inside = maximum(constant(x.type, -126.0), x)
-    n = round_half_even(inside)
-    r = inside - n.to(F32)
-    p = polynomial(level, r, (1.0, *_EXP2)) * power_of_two(n)
-    return select(x < -126.0, constant(x.type, 0.0), p)
+    """Return 2^x for x <= 0; exactly 1 at 0, exactly 0 below -126.5 and at minus infinity."""
+    inside = maximum(constant(x.type, -127.0), x)
+    # The sum's low bits are the nearest integer, as in `round_half_even`.
+    shifted = inside + _ROUNDING
+    p = polynomial(level, inside - (shifted - _ROUNDING), (1.0, *_EXP2))
+    # -127 makes the exponent field 0: the factor is then 0.
+    exponent = shifted.bitcast(I32.x(x.type.lanes)) + (127 - _ROUNDING_BITS)
+    return p * (exponent << 23).bitcast(x.type)
 
 
 def tanh(level: Level, x: Value) -> Value:

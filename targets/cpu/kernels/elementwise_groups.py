@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ingot.targets.cpu.build import F32, I1, I64, Pointer, Value, constant, loop, select
+from ingot.targets.cpu.build import F32, I64, Pointer, Value, constant, loop, select
 from ingot.targets.cpu.kernel import Arguments
+
+from .elementwise_lanes import lane_mask, load_lanes, store_lanes
 
 GROUP = 32
 VECTOR = F32.x(GROUP)
@@ -26,25 +28,17 @@ class Group:
 
     def load(self, row: Pointer) -> Value:
         """Return the 32 features of the row at `row`, zeros beyond its end."""
-        address = row.at(self.index * GROUP_BYTES)
-        if self.lanes == GROUP:
-            return address.load(VECTOR)
-        return address.load_masked(VECTOR, self._mask())
+        return load_lanes(row.at(self.index * GROUP_BYTES), VECTOR, self.lanes)
 
     def store(self, row: Pointer, values: Value) -> None:
         """Write the features that exist to the row at `row`."""
-        address = row.at(self.index * GROUP_BYTES)
-        if self.lanes == GROUP:
-            address.store(values)
-        else:
-            address.store_masked(values, self._mask())
+        store_lanes(row.at(self.index * GROUP_BYTES), values, self.lanes)
 
     def keep(self, values: Value) -> Value:
         """Return `values` with zeros beyond the end of the row."""
-        return values if self.lanes == GROUP else select(self._mask(), values, 0.0)
-
-    def _mask(self) -> Value:
-        return constant(I1.x(GROUP), [int(lane < self.lanes) for lane in range(GROUP)])
+        if self.lanes == GROUP:
+            return values
+        return select(lane_mask(self.lanes, GROUP), values, 0.0)
 
 
 def each_group(features: int, body: Callable[[Group], None]) -> None:

@@ -67,10 +67,7 @@ def write_rounded(row: Pointer, group: Group, values: Value) -> None:
     """
     values = group.keep(values)
     scale = reduce_max(absolute(values)) / _LARGEST
-    divisor = select(scale.equals(0.0), constant(F32, 1.0), scale)
-    # Only a subnormal scale can be so inexact that a quotient leaves the range.
-    quotient = values / divisor
-    integers = _clamp(round_half_even(quotient))
+    integers = round_to_scale(values, divisor_of(scale))
     total = reduce_add(integers)
     whole = total.to(F32)
     address = row.at(group.index * ROUNDED_GROUP_BYTES)
@@ -81,8 +78,18 @@ def write_rounded(row: Pointer, group: Group, values: Value) -> None:
     address.store(constant(I32, _START) - total * 128, 44)
 
 
-def _clamp(integers: Value) -> Value:
+def divisor_of(scale: Value) -> Value:
+    """Return what to divide by: the scale, or 1 where it is 0 and every code is."""
+    return select(scale.equals(0.0), constant(F32, 1.0), scale)
+
+
+def round_to_scale(values: Value, divisor: Value) -> Value:
+    """Return values / divisor to the nearest integer (i32), halves to even, within ±127.
+
+    Only a subnormal scale can be so inexact that a quotient would leave that range.
+    """
     limit = int(_LARGEST)
+    integers = round_half_even(values / divisor)
     low = select(integers < -limit, constant(integers.type, -limit), integers)
     return select(low > limit, constant(integers.type, limit), low)
 

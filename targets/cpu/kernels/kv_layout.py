@@ -1,0 +1,60 @@
+"""How a page of KV cache of one KV head lies in memory.
+
+Keys have the page's 16 tokens as lanes: a 32-bit word of lane t holds 1, 2 or 4 neighbouring
+features (float32, bfloat16, int8 as k + 128) of token t.  Values follow token by token, and for
+int8 the float32 scales of the 16 keys and of the 16 values.
+"""
+
+from dataclasses import dataclass
+
+from ingot.targets.cpu.plan import PAGE_TOKENS, KvDtype
+
+_ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+
+
+@dataclass(frozen=True)
+class KvLayout:
+    """Offsets within a page and head; all in bytes."""
+
+    dtype: KvDtype
+    head_dim: int
+
+    @property
+    def element_bytes(self) -> int:
+        """Size of a stored feature."""
+        return _ELEMENT_BYTES[self.dtype]
+
+    @property
+    def features_per_word(self) -> int:
+        """Neighbouring features of a key in a 32-bit word."""
+        return 4 // self.element_bytes
+
+    @property
+    def key_words(self) -> int:
+        """32-bit words of a key; the last may be padded with zeros."""
+        return -(-self.head_dim // self.features_per_word)
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of one token's value."""
+        return self.head_dim * self.element_bytes
+
+    @property
+    def values_offset(self) -> int:
+        """Where the values begin."""
+        return self.key_words * 4 * PAGE_TOKENS
+
+    @property
+    def scales_offset(self) -> int:
+        """Where the scales of the keys begin (int8); those of the values follow them."""
+        return self.values_offset + PAGE_TOKENS * self.value_bytes
+
+    @property
+    def entry_bytes(self) -> int:
+        """Size of one page of one head, padded to 64 bytes."""
+        scales = 2 * 4 * PAGE_TOKENS if self.dtype == "int8" else 0
+        return -(-(self.scales_offset + scales) // 64) * 64
+
+    def page_bytes(self, kv_heads: int) -> int:
+        """Size of a page of one layer, all heads."""
+        return kv_heads * self.entry_bytes
