@@ -127,7 +127,7 @@ from ingot.ir.ops.to_torch import ToTorch
 from ingot.ir.ops.transpose import Transpose
 from ingot.ir.ops.weight import Weight
 from ingot.ir.quant_tensor import QuantTensor, concatenate
-from ingot.ir.quantize import quantize, round_activations
+from ingot.ir.rounding import quantize, round_activations
 from ingot.ir.types import (
     activation_type,
     columns_of,

@@ -39,7 +39,10 @@ def new_context() -> Context:
 
 
 class Module:
-    """One MLIR module; `mlir` is the bindings' own object."""
+    """One MLIR module; `mlir` is the bindings' own object.
+
+    Keep the module while you use its operations: they do not keep it alive.
+    """
 
     def __init__(self, mlir: MlirModule) -> None:
         self.mlir = mlir
@@ -161,18 +164,24 @@ _FILE_LOCATION = re.compile(r'"([^"]*)":(\d+):(\d+)')
 def place_of(location: Location) -> str:
     """Return the first `file:line:column` of a location, '' where it is unknown."""
     match = _FILE_LOCATION.search(str(location))
-    return ":".join(match.groups()) if match else ""
+    # The parser of bytecode calls its source "-".
+    return ":".join(match.groups()) if match and match[1] != "-" else ""
 
 
 def _invalid(error: MLIRError, where: str) -> InvalidModuleError:
     diagnostics = list(error.error_diagnostics)
     if not diagnostics:
         return InvalidModuleError(str(error), where=where)
-    lines = [diagnostics[0].message]
+    lines = [_clean(diagnostics[0].message)]
     for extra in diagnostics[1:]:
-        lines.append(f"{place_of(extra.location) or where}: {extra.message}")
+        lines.append(f"{place_of(extra.location) or where}: {_clean(extra.message)}")
     return InvalidModuleError(
         "\n  ".join(lines),
         where=place_of(diagnostics[0].location) or where,
         hint="Correct the operation, or the pass that made it.",
     )
+
+
+def _clean(message: str) -> str:
+    """Return a diagnostic without the NUL bytes that MLIR leaves where it forms plurals."""
+    return message.replace("\0", "")

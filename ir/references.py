@@ -8,7 +8,7 @@ from torch import Tensor
 from ingot.ir.interpreter.values import Batch, Datum
 from ingot.ir.mlir import Value
 from ingot.ir.quant_tensor import QuantTensor
-from ingot.ir.quantize import round_activations
+from ingot.ir.rounding import round_activations
 from ingot.ir.types import is_rounded
 
 

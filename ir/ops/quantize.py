@@ -9,8 +9,8 @@ from ingot.ir.encoding import Encoding
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
 from ingot.ir.quant_tensor import QuantTensor
-from ingot.ir.quantize import quantize
 from ingot.ir.references import tensor_of
+from ingot.ir.rounding import quantize
 from ingot.ir.types import float_tensor, shape_of
 
 

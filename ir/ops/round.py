@@ -8,8 +8,8 @@ from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
 from ingot.ir.quant_tensor import QuantTensor
-from ingot.ir.quantize import round_activations
 from ingot.ir.references import tensor_of
+from ingot.ir.rounding import round_activations
 from ingot.ir.types import activation_type, columns_of, is_rounded, shape_of
 
 

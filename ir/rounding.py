@@ -50,15 +50,14 @@ def quantize(tensor: Tensor, encoding: Encoding) -> QuantTensor:
     scale_type = torch.float16 if encoding.scale_bits == 16 else torch.float32
     scales = torch.empty(rows.shape[0], groups, dtype=scale_type)
     offsets = _empty_offsets(encoding, rows.shape[0], groups)
-    step = max(1, CHUNK_ELEMENTS // columns)
-    for start in range(0, rows.shape[0], step):
-        part = slice(start, start + step)
-        best = _best_candidate(_grouped(rows[part], encoding), encoding)
-        count = rows[part].shape[0]
-        values[part] = _ungrouped(best.codes, count, columns)
-        scales[part] = best.scales.view(count, groups)
+    for part, columns_part, groups_part in _blocks(rows.shape[0], columns, encoding):
+        block = rows[part, columns_part]
+        count = block.shape[0]
+        best = _best_candidate(_grouped(block, groups_part), encoding)
+        values[part, columns_part] = best.codes.t().reshape(block.shape)
+        scales[part, groups_part] = best.scales.view(count, -1)
         if offsets is not None:
-            offsets[part] = best.offsets.view(count, groups)
+            offsets[part, groups_part] = best.offsets.view(count, -1)
     leading = tensor.shape[:-1]
     return QuantTensor(
         encoding,
@@ -88,22 +87,26 @@ def _empty_offsets(encoding: Encoding, rows: int, groups: int) -> Tensor | None:
     return None
 
 
-def _grouped(rows: Tensor, encoding: Encoding) -> Tensor:
-    """Return float32 `[group size, groups of all rows]`.
+def _blocks(rows: int, columns: int, encoding: Encoding) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield ranges of rows, columns and groups of at most `CHUNK_ELEMENTS`; groups of one size.
 
-    A short last group is filled up with its last element, which moves neither end of its range.
+    A short last group of the rows is a block of its own.
     """
-    count, columns = rows.shape
-    size, groups = encoding.group_size(columns), encoding.groups(columns)
-    rows = rows.to(torch.float32)
-    missing = size * groups - columns
-    if missing:
-        rows = torch.cat([rows, rows[:, -1:].expand(count, missing)], dim=1)
-    return rows.reshape(count * groups, size).t().contiguous()
+    size = encoding.group_size(columns)
+    whole = columns // size
+    step = max(1, CHUNK_ELEMENTS // columns)
+    for start in range(0, rows, step):
+        part = slice(start, start + step)
+        if whole:
+            yield part, slice(0, whole * size), slice(0, whole)
+        if whole * size < columns:
+            yield part, slice(whole * size, columns), slice(whole, whole + 1)
 
 
-def _ungrouped(codes: Tensor, rows: int, columns: int) -> Tensor:
-    return codes.t().reshape(rows, -1)[:, :columns]
+def _grouped(block: Tensor, groups: slice) -> Tensor:
+    """Return float32 `[group size, groups of all rows]`."""
+    count = block.shape[0] * (groups.stop - groups.start)
+    return block.to(torch.float32).reshape(count, -1).t().contiguous()
 
 
 def _divisor(scales: Tensor) -> Tensor:
