@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ingot.errors import IngotError, RequestError
 
+from .artifact import Artifact
 from .engine import (
     Engine,
     EngineOptions,
@@ -73,13 +74,16 @@ class LLM:
     ) -> None:
         """Load the artifact in the folder `path`, on `threads` threads (`None`: all cores).
 
-        Raises `ArtifactError` where it is missing, damaged, or not for this machine.
+        `executor_options` are those of `NativeExecutor`: `max_step_tokens`, `kv_pages`,
+        `kv_memory`.  Raises `ArtifactError` where the artifact is missing, damaged, or not for this
+        machine.
         """
-        from .native_executor import NativeExecutor  # the extension module, not needed elsewhere
+        from .native_executor import NativeExecutor  # loads the extension module and LLVM
 
         folder = Path(path)
-        executor = NativeExecutor(folder, threads=threads, **executor_options)
+        artifact = Artifact.open(folder)
         text = ModelText.from_folder(folder)
+        executor = NativeExecutor(artifact, threads=threads, **executor_options)
         self._start(executor, text, None, options, observer, folder.name.removesuffix(".ingot"))
 
     @classmethod

@@ -190,7 +190,7 @@ class Engine:
 
     def _wait(self) -> None:
         """Sleep until something arrives."""
-        self.scheduler.check()
+        assert self.scheduler.pool.num_held == 0, "a page is lost"
         self.observer.stepped(self.state())
         self._accept(self._inbox.get())
 

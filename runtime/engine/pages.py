@@ -102,7 +102,7 @@ class PagePool:
             self._page_of_hash[value] = page
 
     def check(self) -> None:
-        """Assert the invariants; called when the engine is idle and by tests."""
+        """Assert the invariants; O(num_pages), for tests."""
         free, cached = set(self._free), set(self._cached)
         held = {page for page, count in enumerate(self._holders) if count}
         assert len(free) == len(self._free), "a page is free twice"

@@ -25,5 +25,5 @@ class Sampler(Protocol):
     that is recomputed after a preemption goes on as it would have."""
 
     def sample(self, logits: NDArray[np.float32], requests: Sequence[Request]) -> Sequence[Sampled]:
-        """Choose a token for each row of `logits` `[len(requests), vocab]`; may change them."""
+        """Choose a token for each row of `logits` `[len(requests), vocab]`."""
         ...

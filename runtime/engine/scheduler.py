@@ -107,7 +107,7 @@ class Scheduler:
             request.check(size)
 
     def check(self) -> None:
-        """Assert that all pages are accounted for; called when the engine is idle and by tests."""
+        """Assert that all pages are accounted for; O(pages), for tests."""
         self.pool.check()
         holders = [0] * self.limits.num_pages
         for request in self.running:
