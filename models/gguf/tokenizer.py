@@ -59,7 +59,7 @@ def tokenizer_json(metadata: Mapping[str, Any], *, where: str) -> bytes | None:
         "padding": None,
         "added_tokens": _added_tokens(metadata),
         "normalizer": None,
-        "pre_tokenizer": _pre_tokenizer(SPLITS[rule]),
+        "pre_tokenizer": split_step(SPLITS[rule]),
         "post_processor": _post_processor(metadata, rule),
         "decoder": _byte_level_step(add_prefix_space=True, use_regex=True),
         "model": {
@@ -130,7 +130,8 @@ def _byte_level_step(*, add_prefix_space: bool, use_regex: bool) -> dict[str, An
     }
 
 
-def _pre_tokenizer(split: str | None) -> dict[str, Any]:
+def split_step(split: str | None) -> dict[str, Any]:
+    """Return the step that splits text by a pattern, or by GPT-2's rule, and spells it in bytes."""
     if split is None:
         return _byte_level_step(add_prefix_space=False, use_regex=True)
     by_pattern = {

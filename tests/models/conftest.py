@@ -1,5 +1,6 @@
 """Checkpoints of every format and architecture, small enough to make in a test."""
 
+import pydoc_data.topics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def _write_gguf(
     config: PretrainedConfig,
     weights: Mapping[str, torch.Tensor],
     kind: Kind = Kind.F32,
+    extra: Mapping[str, tuple["np.ndarray[Any, Any]", Kind]] | None = None,
     **metadata: Any,
 ) -> Path:
     architecture = config.model_type
@@ -115,6 +117,8 @@ def _write_gguf(
     for key, value in metadata.items():
         _add(writer, key.replace("__", "."), value)
     _add_tensors(writer, config, weights, kind)
+    for key, (data, stored) in (extra or {}).items():
+        writer.add_tensor(key, data, raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -161,3 +165,22 @@ def _interleaved(data: "np.ndarray[Any, Any]", heads: int) -> "np.ndarray[Any, A
     """What llama.cpp's conversion does to the rows of q and k."""
     halves = data.reshape(heads, 2, data.shape[0] // heads // 2, *data.shape[1:])
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(data.shape))
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    """Text of many kinds: prose, code, numbers, spaces, accents, scripts, emoji, special tokens."""
+    return [
+        "The capital of France is Paris.",
+        "  two spaces, then\ttabs\t\tand\n\n\nlines \r\n and an end  ",
+        "1 22 333 4444 55555,  12  345 3.14159 1e-5 0x1F ½ ²",
+        "def f(x):\n    return {k: v for k, v in x.items() if k != 'a'}  # it's don't WE'LL\n",
+        "naïve café Ünïcödé — “quotes” … fin’s",  # noqa: RUF001 - on purpose
+        "日本語のテキスト 中文文本 한국어 العربية עברית हिन्दी ไทย",
+        "👩‍👩‍👧‍👦🎉 e\u0301 \u200b\ufeff\u00a0x",
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<|endoftext|> <|im_end",
+        "",
+        " ",
+        "\x00\x01\x7f",
+        *[text[:3000] for text in list(pydoc_data.topics.topics.values())[:12]],
+    ]
