@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ingot.errors import UsageError
 from ingot.ir import (
@@ -13,16 +13,15 @@ from ingot.ir import (
     Embedding,
     Encoding,
     F32Type,
+    InsertionPoint,
     Linear,
     Module,
-    Op,
     Quantize,
     Scale,
     SelectRows,
     Softcap,
     Type,
     Value,
-    before,
     encoding_of,
     known_encodings,
     weight_symbols,
@@ -31,7 +30,7 @@ from ingot.ir import (
 from .core import Contract, Pass, blocks, erase_dead, lossy, ops_of, step_block
 
 NONE = "none"
-_FLOATS: dict[str, type] = {"float32": F32Type, "bfloat16": BF16Type}
+_FLOATS: dict[str, Any] = {"float32": F32Type, "bfloat16": BF16Type}
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ class QuantizePass(Pass):
         if present is not None and (not self.requantize or present == encoding):
             return value
         context = value.context
-        with before(_after(value)):
+        with InsertionPoint.after(value.owner), value.owner.location:
             if encoding is not None:
                 plain = value if present is None else Convert(value).out
                 return Quantize(plain, encoding).out
@@ -166,13 +165,6 @@ def _head(block: Block) -> Linear | None:
     while isinstance(value.owner, Scale | Softcap | SelectRows):
         value = value.owner.x
     return value.owner if isinstance(value.owner, Linear) else None
-
-
-def _after(value: Value) -> Op:
-    """Return the op that follows the one that makes `value`."""
-    following = ops_of(value.owner.operation.block)
-    names = [op.operation for op in following]
-    return following[names.index(value.owner.operation) + 1]
 
 
 def _read_instead(value: Value, stored: Value) -> None:

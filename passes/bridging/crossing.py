@@ -125,7 +125,7 @@ def viewed(value: Value, sizes: tuple[int, ...]) -> Value:
     list_type = Type.parse("!torch.list<int>", context)
     size_list = torch_dialect.PrimListConstructOp(list_type, constants).result
     target = TorchTensor(sizes, tensor.element).type(context)
-    return torch_dialect.AtenViewOp(target, value, size_list).result
+    return torch_dialect.AtenReshapeOp(target, value, size_list).result
 
 
 def transposed(value: Value) -> Value:

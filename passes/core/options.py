@@ -76,7 +76,8 @@ def _parse_value(field: Field[Any], raw: str, where: str) -> object:
             return {"true": True, "false": False}[text]
         if isinstance(default, tuple):
             return tuple(item for item in text.split(";") if item)
-        return type(default)(text)
+        kind: Any = type(default)
+        return kind(text)
     except (KeyError, ValueError) as error:
         wanted = "true or false" if isinstance(default, bool) else f"like {default!r}"
         raise UsageError(

@@ -1,6 +1,6 @@
 """Moves weight expressions, values that depend on nothing but weights, out of the way."""
 
-from ingot.ir import Block, Op, is_weight_expression
+from ingot.ir import Block, Op, OpView, is_weight_expression
 
 from .blocks import ops_of
 
@@ -10,7 +10,8 @@ def hoist_weights(block: Block) -> None:
 
     So a rewrite may use any weight anywhere.
     """
-    front, others = [], []
+    front: list[OpView] = []
+    others: list[OpView] = []
     for op in ops_of(block):
         made = list(op.operation.results)
         is_weight = isinstance(op, Op) and made and all(map(is_weight_expression, made))

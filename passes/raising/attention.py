@@ -19,20 +19,22 @@ def attention(op: torch_dialect.OperatorOp) -> None:
     if op.attributes["name"].value != "torch.ingot.attention":
         return
     q, k, v, sinks, *constants = op.operands
-    values = [number(constant) for constant in constants]
+    numbers = [number(constant) for constant in constants]
     batch = _batch(op)
     first = (arrangement(shape(t)) is Arrangement.HEADS_FIRST for t in (q, k, v))
-    if batch is None or not is_none(sinks) or None in values or not all(first):
+    if batch is None or not is_none(sinks) or None in numbers or not all(first):
         return
-    layer, scale, causal, window, softcap = (value or 0 for value in values)
+    layer, scale, causal, window, softcap = (value or 0 for value in numbers)
     head_dim = shape(q)[3]
     if not causal or shape(k)[3] != head_dim or shape(v)[3] != head_dim:
         return
-    rows = [features(t) for t in (q, k, v)]
-    if any(row is None for row in rows):
+    queries, keys, values = features(q), features(k), features(v)
+    if queries is None or keys is None or values is None:
         return
     attended = Attention(
-        *rows,
+        queries,
+        keys,
+        values,
         batch,
         layer=int(layer),
         heads=shape(q)[1],
