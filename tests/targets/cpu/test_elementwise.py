@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ingot.ir.functions import ACTIVATIONS
-from ingot.ir.quantize import round_activations
+from ingot.ir.rounding import round_activations
 from ingot.targets.cpu.kernels.activation import activation_kernel, glu_kernel
 from ingot.targets.cpu.kernels.elementwise import binary_kernel, scale_kernel, softcap_kernel
 from ingot.targets.cpu.kernels.rounding import (

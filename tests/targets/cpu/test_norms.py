@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ingot.ir.quantize import round_activations
+from ingot.ir.rounding import round_activations
 from ingot.targets.cpu.kernels.norm import layer_norm_kernel, rms_norm_kernel
 from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
 

@@ -1,0 +1,130 @@
+"""What an attention kernel is specialised to, and where its scratch holds what.
+
+A *row* is one query head of one token; a unit of work has count · group rows, which share the keys
+and values of one KV head.
+"""
+
+from dataclasses import dataclass
+
+from ingot.targets.cpu.kernel import SCRATCH_BYTES
+from ingot.targets.cpu.levels import Level
+from ingot.targets.cpu.plan import PAGE_TOKENS, KvDtype
+
+from .kv_layout import KvLayout
+from .rounding import SinkKind
+
+TASK_TOKENS = 8
+"""Most tokens of a task."""
+TASK_BYTES = 32
+"""Size of a task's record, 8 x i32."""
+
+
+@dataclass(frozen=True)
+class AttentionShape:
+    """Heads, scores and cache of one layer; `lm.attention` says what the numbers mean."""
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    dtype: KvDtype
+    scale: float
+    window: int = 0
+    softcap: float = 0.0
+    sink: SinkKind = "float"
+
+    @property
+    def layout(self) -> KvLayout:
+        """Where keys and values lie in a page."""
+        return KvLayout(self.dtype, self.head_dim)
+
+    @property
+    def group(self) -> int:
+        """Query heads that share a KV head."""
+        return self.heads // self.kv_heads
+
+    @property
+    def chunks(self) -> int:
+        """Vectors of 16 features in a head."""
+        return -(-self.head_dim // 16)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of queries or of sums in scratch."""
+        return 64 * self.chunks
+
+    @property
+    def pass_tokens(self) -> int:
+        """Tokens whose rows fit in scratch together: a task is done in passes of so many."""
+        fixed = 4 * _BLOCK_BYTES
+        per_row = 2 * self.row_bytes + 64 + 4 + 4
+        tokens = (SCRATCH_BYTES - fixed) // (per_row * self.group)
+        assert tokens, f"{self.group} heads of {self.head_dim} features share a KV head: too many"
+        return min(TASK_TOKENS, tokens)
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How many rows and vectors of features are held in registers at once.
+
+    `rows` are the numbers of rows scored together, largest first; `value_rows` and `value_chunks`
+    those of the sums of values.  The bits of a row do not depend on them.
+    """
+
+    rows: tuple[int, ...]
+    value_rows: int
+    value_chunks: int
+
+
+def blocking_of(shape: AttentionShape, level: Level) -> Blocking:
+    """Choose a blocking for a level's registers: any number of a unit's rows must be made up."""
+    largest = {512: 8, 256: 4, 128: 2}[level.vector_bits]
+    value_rows, value_chunks = {512: (4, 4), 256: (2, 2), 128: (2, 1)}[level.vector_bits]
+    smallest = max(d for d in range(1, largest + 1) if shape.group % d == 0)
+    if smallest == 1 and shape.group > 1:
+        sizes = [largest, 4, 2, 1]
+    else:
+        sizes = [smallest * (1 << power) for power in (3, 2, 1, 0)]
+    rows = tuple(size for size in dict.fromkeys(sizes) if size <= largest)
+    return Blocking(rows, value_rows, value_chunks)
+
+
+_BLOCK_BYTES = 64 * PAGE_TOKENS
+
+
+@dataclass(frozen=True)
+class ScratchLayout:
+    """Byte offsets in scratch, for as many rows as a pass may have.
+
+    Each row has its queries, its sums of values, its sum of probabilities a lane, its largest score
+    and its position.  A block of rows has probabilities, and the factor that rescales its sums.
+    """
+
+    shape: AttentionShape
+
+    @property
+    def _rows(self) -> int:
+        return self.shape.pass_tokens * self.shape.group
+
+    probabilities = 0
+    factors = _BLOCK_BYTES
+    queries = 2 * _BLOCK_BYTES
+
+    @property
+    def sums(self) -> int:
+        """Sums of values, `row_bytes` a row."""
+        return self.queries + self._rows * self.shape.row_bytes
+
+    @property
+    def totals(self) -> int:
+        """Sums of probabilities, 16 floats a row."""
+        return self.sums + self._rows * self.shape.row_bytes
+
+    @property
+    def largest(self) -> int:
+        """Largest scores, one float a row; 64 bytes more can be read."""
+        return self.totals + self._rows * 64
+
+    @property
+    def positions(self) -> int:
+        """Positions, one i32 a row."""
+        return self.largest + self._rows * 4 + 64
