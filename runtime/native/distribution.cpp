@@ -79,26 +79,15 @@ void Distribution::keep_probability(double probability) {
 }
 
 void Distribution::keep_fraction_of_best(float fraction) {
-  for (float &weight : weights_) weight = weight >= fraction ? weight : 0.0f;  // the best weighs 1
-  sum_blocks();
+  keep_at_least(weights_, fraction, weights_, sums_);  // the best weighs 1
 }
 
 void Distribution::drop_after(std::int32_t last) {
   const float threshold = row_[last];
-  for (std::size_t i = 0; i < row_.size(); ++i) {
-    const bool keep = row_[i] > threshold ||
-                      (row_[i] == threshold && static_cast<std::int32_t>(i) <= last);
-    weights_[i] = keep ? weights_[i] : 0.0f;
-  }
-  sum_blocks();
-}
-
-void Distribution::sum_blocks() {
-  for (std::size_t block = 0; block < sums_.size(); ++block) {
-    const auto begin = weights_.begin() + static_cast<std::ptrdiff_t>(block * SUM_BLOCK);
-    const auto size = std::min(SUM_BLOCK, weights_.size() - block * SUM_BLOCK);
-    sums_[block] = std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(size), 0.0);
-  }
+  // Equal logits behind `last` go as well.
+  for (std::size_t i = static_cast<std::size_t>(last) + 1; i < row_.size(); ++i)
+    if (row_[i] == threshold) weights_[i] = 0;
+  keep_at_least(row_, threshold, weights_, sums_);
 }
 
 std::int32_t Distribution::draw(double uniform) const {

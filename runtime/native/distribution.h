@@ -29,7 +29,6 @@ class Distribution {
  private:
   std::size_t bin_of(float logit) const;
   std::vector<std::int32_t> in_bin(std::size_t bin) const;
-  void sum_blocks();
   void drop_after(std::int32_t last);
   bool before(std::int32_t a, std::int32_t b) const;
 

@@ -95,6 +95,22 @@ INGOT_EVERY_LEVEL void exponentials(std::span<const float> row, float maximum, f
   }
 }
 
+INGOT_EVERY_LEVEL void keep_at_least(std::span<const float> keys, float threshold,
+                                     std::span<float> weights, std::span<double> sums) {
+  for (std::size_t start = 0; start < keys.size(); start += SUM_BLOCK) {
+    const std::size_t end = std::min(keys.size(), start + SUM_BLOCK);
+    Floats sum = Floats{}, key, weight;
+    for (std::size_t i = start; i < end; i += LANES) {
+      load(key, keys.data() + i, end - i, LOWEST);
+      load(weight, weights.data() + i, end - i, 0.0f);
+      weight = key >= threshold ? weight : Floats{};
+      sum += weight;
+      std::memcpy(weights.data() + i, &weight, std::min(LANES, end - i) * sizeof(float));
+    }
+    sums[start / SUM_BLOCK] = lane_sum(sum);
+  }
+}
+
 INGOT_EVERY_LEVEL double exponential_sum(std::span<const float> row, float maximum) {
   double total = 0;
   for (std::size_t start = 0; start < row.size(); start += SUM_BLOCK) {

@@ -22,6 +22,10 @@ std::size_t first_equal(std::span<const float> row, float value);
 void exponentials(std::span<const float> row, float maximum, float scale, std::span<float> weights,
                   std::span<double> sums);
 
+// Sets weights[i] to 0 where keys[i] < threshold, and sums as above.
+void keep_at_least(std::span<const float> keys, float threshold, std::span<float> weights,
+                   std::span<double> sums);
+
 // Σ exp(row[i] − maximum).
 double exponential_sum(std::span<const float> row, float maximum);
 
