@@ -8,6 +8,7 @@ from ingot import knobs
 from ingot.errors import UsageError
 from ingot.runtime.cpu_level import supported_levels
 
+HELP = "compile a checkpoint into an artifact"
 BUILTIN = "builtin"
 
 

@@ -9,6 +9,8 @@ from ingot.compiler.table import format_kinds, megabytes
 from ingot.runtime.artifact import Artifact
 from ingot.runtime.artifact_format import CPU_PLAN
 
+HELP = "show what is in an artifact"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `ingot inspect`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ingot.ir import Module, Value
+from ingot.ir import Module, Operation, Rope, Value
 from ingot.targets.base import ModelFacts, PackedWeight
 from ingot.targets.cpu.kernel import Kernel
 from ingot.targets.cpu.memory import BufferRequest, Effects
@@ -29,7 +29,8 @@ class Context:
     """What the lowering of one operation adds to, and looks up in.
 
     `views` says where each activation lies; `weight_names` is by expression and packing; `layers`
-    collects the attention layers met.
+    collects the attention layers met; `deferred_ropes` are rotations of keys that the write to the
+    cache does, by their results; `done` are operations that another one's launch does.
     """
 
     module: Module
@@ -44,6 +45,8 @@ class Context:
     weight_names: dict[tuple[str, str], str] = field(default_factory=dict)
     layers: dict[int, KvShape] = field(default_factory=dict)
     rope_tables: dict[tuple[object, ...], View] = field(default_factory=dict)
+    deferred_ropes: dict[Value, Rope] = field(default_factory=dict)
+    done: set[Operation] = field(default_factory=set)
 
     def new_view(self, name: str, rows: Rows, columns: int, *, row_bytes: int = 0) -> View:
         """Make a buffer for `columns` floats a row, or for rounded rows of `row_bytes`."""

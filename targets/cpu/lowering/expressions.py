@@ -1,20 +1,6 @@
 """Weight expressions: telling them apart, so that equal ones are packed once, and naming them."""
 
-from ingot.ir import Block, Op, Value, Weight
-
-
-def is_weight_expression(value: Value) -> bool:
-    """Return whether a value depends on nothing but the checkpoint."""
-    owner = value.owner
-    if isinstance(owner, Block):
-        return False
-    if isinstance(owner, Weight):
-        return True
-    return (
-        isinstance(owner, Op)
-        and len(owner.operands) > 0
-        and all(is_weight_expression(operand) for operand in owner.operands)
-    )
+from ingot.ir import Op, Value, weight_symbols
 
 
 def expression_key(value: Value) -> str:
@@ -26,21 +12,12 @@ def expression_key(value: Value) -> str:
     return f"{owner.OPERATION_NAME}<{attributes}>({operands}):{value.type}"
 
 
-def symbols_of(value: Value) -> list[str]:
-    """Return the names of the checkpoint's tensors in an expression, in order, each once."""
-    owner = value.owner
-    if isinstance(owner, Weight):
-        return [owner.symbol]
-    found = [symbol for operand in owner.operands for symbol in symbols_of(operand)]
-    return list(dict.fromkeys(found))
-
-
 def expression_name(value: Value) -> str:
     """Return a readable name: the symbol, or the joined symbols without their common prefix.
 
     `model.layers.0.self_attn.q_proj.weight+k_proj.weight+v_proj.weight`
     """
-    first, *others = symbols_of(value)
+    first, *others = dict.fromkeys(weight_symbols(value))
     prefix = first
     for other in others:
         while not other.startswith(prefix):

@@ -15,6 +15,7 @@ from ingot.ir import (
     Value,
     columns_of,
     is_rounded,
+    is_weight_expression,
 )
 from ingot.targets.cpu.kernel import Kernel
 from ingot.targets.cpu.kernels.activation import activation_kernel, glu_kernel
@@ -30,7 +31,6 @@ from ingot.targets.cpu.plan import Rows, Units
 
 from .arguments import Argument, View, read, step_input, stride, write
 from .context import Context
-from .expressions import is_weight_expression
 from .weights import add_vector
 
 

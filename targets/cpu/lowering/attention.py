@@ -1,0 +1,81 @@
+"""Attention: the step's keys and values go to the cache, then every token attends.
+
+A rotation of the keys that nothing but the cache reads is done while they are written; a rounding
+of the result is done by the attention itself where groups of 32 do not straddle heads.
+"""
+
+from ingot.ir import Attention, Round, Value
+from ingot.targets.cpu.kernels.attention import attention_kernel, can_round
+from ingot.targets.cpu.kernels.attention_shape import AttentionShape
+from ingot.targets.cpu.kernels.kv_layout import KvLayout
+from ingot.targets.cpu.kernels.kv_write import kv_write_kernel
+from ingot.targets.cpu.plan import Units
+
+from .arguments import Argument, read, read_cache, step_input, stride, write_cache
+from .context import Context, KvShape
+from .rope import rotation_of, table_of
+from .rowwise import launch_rows, name_of, new_result, result, sink_of, source
+
+
+def lower_attention(context: Context, op: Attention) -> None:
+    """Lower `lm.attention`."""
+    shape = KvShape(op.kv_heads, op.head_dim, context.kv_dtype)
+    assert op.layer not in context.layers, f"two attentions have layer {op.layer}"
+    context.layers[op.layer] = shape
+    _write_cache(context, op, shape)
+    rounding = _rounding_of(op.out) if can_round(op.head_dim) else None
+    y = new_result(context, rounding.out if rounding else op.out, "tokens")
+    if rounding:
+        context.done.add(rounding.operation)
+    kernel = attention_kernel(
+        AttentionShape(
+            heads=op.heads,
+            kv_heads=op.kv_heads,
+            head_dim=op.head_dim,
+            dtype=shape.dtype,
+            scale=op.scale,
+            window=op.window,
+            softcap=op.softcap,
+            sink=sink_of(rounding.out if rounding else op.out),
+        )
+    )
+    arguments = {
+        **source("q", context.views[op.q]),
+        "pages": read_cache(op.layer),
+        "tasks": step_input("tasks"),
+        "block_tables": step_input("block_tables"),
+        **result("y", y),
+    }
+    context.launch(
+        name_of(context, op),
+        [(None, kernel)],
+        arguments,
+        rows="tokens",
+        units=Units("tasks", op.kv_heads),
+    )
+
+
+def page_bytes(shape: KvShape) -> int:
+    """Return the bytes of a page of one layer."""
+    return KvLayout(shape.dtype, shape.head_dim).page_bytes(shape.kv_heads)
+
+
+def _write_cache(context: Context, op: Attention, shape: KvShape) -> None:
+    rope = context.deferred_ropes.get(op.k)
+    keys = context.views[rope.x if rope else op.k]
+    arguments: dict[str, Argument] = {**source("k", keys), **source("v", context.views[op.v])}
+    if rope:
+        table = table_of(context, rope)
+        arguments |= {"table": read(table), "table_stride": stride(table)}
+    arguments |= {"slots": step_input("slots"), "pages": write_cache(op.layer)}
+    layout = KvLayout(shape.dtype, shape.head_dim)
+    kernel = kv_write_kernel(layout, shape.kv_heads, rotation_of(rope) if rope else None)
+    launch_rows(context, op, kernel, arguments, "tokens")
+
+
+def _rounding_of(value: Value) -> Round | None:
+    """Return the rounding that is the only reader of a value."""
+    readers = [use.owner for use in value.uses]
+    if len(readers) == 1 and isinstance(readers[0], Round):
+        return readers[0]
+    return None

@@ -1,0 +1,52 @@
+"""The reference executor, under the engine, agrees with transformers on every architecture."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ingot.compiler.reference import ReferenceExecutor
+from ingot.models import import_model, open_checkpoint
+from ingot.passes import parse_pipeline
+from ingot.runtime import LLM, SamplingParams
+from ingot.runtime.engine import EngineOptions
+
+PIPELINE = "raise,canonicalize,select-rows"
+
+
+def reference_llm(model: Any, pipeline: str = PIPELINE) -> LLM:
+    checkpoint = open_checkpoint(model.folder)
+    module = import_model(checkpoint)
+    parse_pipeline(pipeline).run(module)
+    executor = ReferenceExecutor(
+        module,
+        checkpoint.weights,
+        vocab_size=model.config.vocab_size,
+        max_positions=512,
+        num_pages=40,
+        max_step_tokens=48,
+    )
+    return LLM.from_executor(executor, options=EngineOptions())
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "mistral", "gpt2"])
+def test_logits_agree_with_transformers_through_the_engine(
+    small_model: Callable[[str], Any], name: str
+) -> None:
+    model = small_model(name)
+    prompts = [model.prompt(1), model.prompt(7), model.prompt(64)]
+    with reference_llm(model) as llm:
+        for prompt, found in zip(prompts, llm.logits(prompts, chunk=20), strict=True):
+            np.testing.assert_allclose(found, model.logits(prompt), rtol=0, atol=2e-5)
+
+
+def test_a_preempted_and_cached_prefix_changes_nothing(small_model: Callable[[str], Any]) -> None:
+    model = small_model("llama")
+    prompt = model.prompt(40)
+    params = SamplingParams(max_tokens=6, temperature=0.0)
+    with reference_llm(model) as llm:
+        [first] = llm.generate([prompt], params)
+        [again] = llm.generate([prompt], params)
+    assert again.num_cached_tokens >= 32
+    assert again.token_ids == first.token_ids
