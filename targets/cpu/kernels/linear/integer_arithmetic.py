@@ -21,12 +21,33 @@ _SCALE, _SCALED_SUM, _SUM, _START = 32, 36, 40, 44
 
 def add_group(level: Level, weights: GroupWeights, x: Pointer, total: Value) -> Value:
     """Return `total` plus the products of a group of weights and the activations at `x`."""
-    words = [x.load_splat(_WORDS, 4 * quad) for quad in range(QUADS)]
-    # The accumulator starts at the bits of MAGIC, less 128·Σa for bytes that are code + 128:
-    # read as a float it is MAGIC + v exactly, |v| < 2^22.
-    start = x.load_splat(_WORDS, _START) if weights.bias else constant(_WORDS, MAGIC_BITS)
-    summed = level.dot(start, weights.quads, words, weights.limit).bitcast(_FLOATS)
-    total = level.fma(_scaled(level, weights, x, summed), x.load_splat(_FLOATS, _SCALE), total)
+    return scale_and_add(level, weights, x, dot_group(level, weights, x), total)
+
+
+def dot_group(level: Level, weights: GroupWeights, x: Pointer) -> Value:
+    """Return MAGIC + the exact dot product of each output, as floats; needs the bytes only."""
+    words = [words_of(x, quad) for quad in range(QUADS)]
+    return level.dot(start_of(weights, x), weights.quads, words, weights.limit).bitcast(_FLOATS)
+
+
+def words_of(x: Pointer, quad: int) -> Value:
+    """Return four neighbouring activations in every lane."""
+    return x.load_splat(_WORDS, 4 * quad)
+
+
+def start_of(weights: GroupWeights, x: Pointer) -> Value:
+    """Return what an integer sum starts with: the bits of MAGIC, less 128·Σa for bytes that are
+    code + 128.  Read as a float the sum is then MAGIC + v exactly, |v| < 2^22.
+    """
+    return x.load_splat(_WORDS, _START) if weights.bias else constant(_WORDS, MAGIC_BITS)
+
+
+def scale_and_add(
+    level: Level, weights: GroupWeights, x: Pointer, summed: Value, total: Value
+) -> Value:
+    """Return `total` plus what `dot_group` returned, scaled and offset."""
+    scaled = _scaled(level, weights, x, summed)
+    total = level.fma(scaled, x.load_splat(_FLOATS, _SCALE), total)
     if weights.minimum is not None:
         total = level.fma(weights.minimum, x.load_splat(_FLOATS, _SCALED_SUM), total)
     return total

@@ -1,4 +1,8 @@
-"""Integer linear for a few rows: weights stream from memory once, rows share what is unpacked."""
+"""Integer linear for a few rows: weights stream from memory once, rows share what is unpacked.
+
+One panel is read at a time, so that memory is read in the order in which it lies: on some
+processors several streams at once halve the bandwidth.
+"""
 
 from collections.abc import Sequence
 
@@ -8,77 +12,100 @@ from ingot.targets.cpu.kernels.rounding import ROUNDED_GROUP_BYTES
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import GROUP
 
-from .integer_arithmetic import add_group
+from .integer_arithmetic import add_group, dot_group, scale_and_add
 from .integer_weights import Index, for_many_rows, load_group
 from .panels import for_panels
 from .shape import FLOATS, LinearShape, output_of
 
+AHEAD = 2048
+"""Bytes between a load and the prefetch of what is loaded next, into the second cache."""
 
-def integer_rows(
-    level: Level, arguments: Arguments, *, shape: LinearShape, rows: int, width: int, ahead: int
-) -> None:
-    """Compute `rows` rows, `width` panels at a time, prefetching `ahead` bytes of each panel."""
+_WRITTEN_OUT = 2
 
-    def body(first: Value, count: int) -> None:
-        weights = arguments.pointer("weights")
-        panels = [weights.at((first + i) * shape.panel_bytes) for i in range(count)]
-        sums: Sequence[Value] = [constant(FLOATS, 0.0)] * (count * rows)
-        sums = _over_groups(level, shape, panels, arguments.pointer("x"), sums, ahead)
-        for i in range(count):
-            output = output_of(shape, arguments, first + i)
-            for row in range(rows):
-                output.store(row, sums[i * rows + row])
 
-    for_panels(arguments, width, body)
+def integer_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows: int) -> None:
+    """Compute the first `rows` rows."""
+
+    def body(panel: Value, _: int) -> None:
+        weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
+        sums = [constant(FLOATS, 0.0)] * rows
+        # Written out, the blocks of K make larger code, and the more rows the less they gain.
+        over = _over_blocks if rows <= _WRITTEN_OUT and level.vector_bits > 128 else _over_groups
+        output = output_of(shape, arguments, panel)
+        for row, total in enumerate(over(level, shape, weights, arguments.pointer("x"), sums)):
+            output.store(row, total)
+
+    for_panels(arguments, 1, body)
 
 
 def _over_groups(
-    level: Level,
-    shape: LinearShape,
-    panels: Sequence[Pointer],
-    x: Pointer,
-    sums: Sequence[Value],
-    ahead: int,
+    level: Level, shape: LinearShape, panel: Pointer, x: Pointer, sums: Sequence[Value]
 ) -> Sequence[Value]:
-    """Go through K a block at a time; the groups of a block are written out."""
+    """Go through K a group at a time."""
     packing = shape.packing
     per_block = packing.span // GROUP
+    stride = packing.block_bytes // per_block
+    with loop(0, shape.groups, carried=sums) as groups:
+        block = groups.index // per_block * packing.block_bytes
+        place = groups.index % per_block
+        weights = load_group(level, shape.packing_name, panel, block, place)
+        weights = for_many_rows(level, weights)
+        for line in range(0, stride, 64):
+            panel.prefetch(block + place * stride + (AHEAD + line), 2)
+        rows = _rows_at(shape, x, groups.index, len(sums))
+        groups.carry(
+            *(
+                add_group(level, weights, row, total)
+                for row, total in zip(rows, groups.carried, strict=True)
+            )
+        )
+    return groups.results
+
+
+def _over_blocks(
+    level: Level, shape: LinearShape, panel: Pointer, x: Pointer, sums: Sequence[Value]
+) -> Sequence[Value]:
+    """Go through K a block at a time."""
+    per_block = shape.packing.span // GROUP
     full, rest = divmod(shape.groups, per_block)
-
-    def block(index: Index, groups: int, sums: Sequence[Value]) -> Sequence[Value]:
-        offset = index * packing.block_bytes
-        activations = x.at(index * (per_block * ROUNDED_GROUP_BYTES))
-        for place in range(groups):
-            at = activations.at(place * ROUNDED_GROUP_BYTES)
-            sums = _group(level, shape, panels, offset, place, at, sums)
-            for panel in panels if ahead else ():
-                for line in range(place * 64, packing.block_bytes, groups * 64):
-                    panel.prefetch(offset + (ahead + line))
-        return sums
-
     if full:
         with loop(0, full, carried=sums) as blocks:
-            blocks.carry(*block(blocks.index, per_block, blocks.carried))
+            blocks.carry(*_block(level, shape, panel, blocks.index, per_block, x, blocks.carried))
         sums = blocks.results
-    return block(full, rest, sums) if rest else sums
+    return _block(level, shape, panel, full, rest, x, sums) if rest else sums
 
 
-def _group(
+def _block(
     level: Level,
     shape: LinearShape,
-    panels: Sequence[Pointer],
+    panel: Pointer,
     block: Index,
-    place: int,
+    groups: int,
     x: Pointer,
     sums: Sequence[Value],
 ) -> list[Value]:
-    rows = len(sums) // len(panels)
-    results = []
-    for i, panel in enumerate(panels):
-        weights = load_group(level, shape.packing_name, panel, block, place)
-        if rows > 2:
-            weights = for_many_rows(level, weights)
-        for row in range(rows):
-            at = x.at(row * shape.row_bytes)
-            results.append(add_group(level, weights, at, sums[i * rows + row]))
-    return results
+    """Add the groups of one block: first all dot products, then the scales that follow the codes,
+    which is the order in which they lie in memory.
+    """
+    packing = shape.packing
+    offset = block * packing.block_bytes
+    first = block * (packing.span // GROUP)
+    lines = -(-packing.block_bytes // 64)
+    totals, pending = list(sums), []
+    for place in range(groups):
+        weights = load_group(level, packing.name, panel, offset, place)
+        rows = _rows_at(shape, x, first + place, len(sums))
+        pending.append((weights, rows, [dot_group(level, weights, row) for row in rows]))
+        for line in range(place * lines // groups, (place + 1) * lines // groups):
+            panel.prefetch(offset + (AHEAD + 64 * line), 2)
+    for weights, rows, dots in pending:
+        totals = [
+            scale_and_add(level, weights, row, dot, total)
+            for row, dot, total in zip(rows, dots, totals, strict=True)
+        ]
+    return totals
+
+
+def _rows_at(shape: LinearShape, x: Pointer, group: Index, rows: int) -> list[Pointer]:
+    at = x.at(group * ROUNDED_GROUP_BYTES)
+    return [at.at(row * shape.row_bytes) for row in range(rows)]

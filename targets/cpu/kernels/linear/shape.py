@@ -60,13 +60,15 @@ class Output:
     scale: Value | None
     bias: Value | None
 
-    def store(self, row: Value | int, sums: Value) -> None:
-        """Store the 16 results of a row: the sums, times the scale, plus the bias."""
+    def finished(self, sums: Value) -> Value:
+        """Return results: the sums, times the scale, plus the bias."""
         if self.scale is not None:
             sums = sums * self.scale
-        if self.bias is not None:
-            sums = sums + self.bias
-        self.row(row).store(sums)
+        return sums if self.bias is None else sums + self.bias
+
+    def store(self, row: Value | int, sums: Value) -> None:
+        """Store the 16 results of a row."""
+        self.row(row).store(self.finished(sums))
 
     def row(self, row: Value | int) -> Pointer:
         """Return the address of a row's results."""

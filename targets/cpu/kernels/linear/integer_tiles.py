@@ -1,0 +1,161 @@
+"""Integer linear for any number of rows: weights are unpacked once, tiles of rows reuse them.
+
+Rows are taken in blocks whose activations stay in the second cache, K in blocks whose unpacked
+weights stay in the first.  Between blocks of K the sums are kept in the output, as float32.
+"""
+
+from collections.abc import Sequence
+
+from ingot.targets.cpu.build import I64, Pointer, Value, choose, constant, loop, minimum, select
+from ingot.targets.cpu.kernel import Arguments
+from ingot.targets.cpu.kernels.rounding import ROUNDED_GROUP_BYTES
+from ingot.targets.cpu.levels import Level
+from ingot.targets.cpu.packing import GROUP
+
+from .integer_arithmetic import add_group, scale_and_add, start_of, words_of
+from .integer_weights import QUADS, for_many_rows, load_group
+from .panels import for_panels
+from .scratch_weights import ScratchFormat
+from .shape import FLOATS, LinearShape, Output, output_of
+
+ROW_BLOCK = 128
+GROUP_BLOCK = 16
+
+
+def panels_at_once(level: Level) -> int:
+    """Return how many panels a tile has."""
+    return 3 if level.vector_bits == 512 else 1
+
+
+def tile_rows(level: Level, panels: int) -> int:
+    """Return how many rows a tile of so many panels has: its sums and dot products fill the
+    registers.  It divides 16, to which buffers are rounded up.
+    """
+    return 8 if level.vector_bits == 512 and panels == 1 else 4
+
+
+def integer_tiles(level: Level, arguments: Arguments, *, shape: LinearShape) -> None:
+    """Compute all rows; the last tile may compute rows beyond them, which the buffers have."""
+    total = arguments.integer("rows")
+    with loop(0, total, ROW_BLOCK) as blocks:
+        first, count = blocks.index, minimum(total - blocks.index, ROW_BLOCK)
+
+        def body(panel: Value, panels: int) -> None:
+            _panels(level, arguments, shape, panel, panels, first, count)
+
+        for_panels(arguments, panels_at_once(level), body)
+
+
+def _panels(
+    level: Level,
+    arguments: Arguments,
+    shape: LinearShape,
+    panel: Value,
+    panels: int,
+    first: Value,
+    count: Value,
+) -> None:
+    rows = tile_rows(level, panels)
+    per_block = shape.packing.span // GROUP
+    weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
+    outputs = [output_of(shape, arguments, panel + i) for i in range(panels)]
+    x = arguments.pointer("x").at(first * shape.row_bytes)
+    with loop(0, shape.groups, GROUP_BLOCK) as k_blocks:
+        group = k_blocks.index
+        groups = minimum(constant(I64, shape.groups) - group, GROUP_BLOCK)
+        at = weights.at(group // per_block * shape.packing.block_bytes)
+        kept = _unpack(level, shape, at, panels, groups, arguments.scratch)
+        is_first, is_last = group.equals(0), (group + GROUP_BLOCK) >= shape.groups
+        following = select(
+            is_last,
+            constant(I64, panels * shape.panel_bytes),
+            (group + GROUP_BLOCK) // per_block * shape.packing.block_bytes,
+        )
+        with loop(0, count, rows) as tiles:
+            row = first + tiles.index
+            sums = _begin(outputs, row, rows, is_first)
+            activations = x.at(tiles.index * shape.row_bytes + group * ROUNDED_GROUP_BYTES)
+            ahead = weights.at(following + tiles.index // rows * (GROUP_BLOCK * 64))
+            with loop(0, groups, carried=sums) as each:
+                for i in range(panels):
+                    ahead.at(i * shape.panel_bytes).prefetch(each.index * 64, 2)
+                entries = [
+                    arguments.scratch.at((each.index + i * GROUP_BLOCK) * kept.entry_bytes)
+                    for i in range(panels)
+                ]
+                here = activations.at(each.index * ROUNDED_GROUP_BYTES)
+                each.carry(*_tile(level, shape, kept, entries, here, each.carried))
+            _finish(outputs, row, rows, is_last, each.results)
+
+
+def _unpack(
+    level: Level, shape: LinearShape, weights: Pointer, panels: int, groups: Value, to: Pointer
+) -> ScratchFormat:
+    per_block = shape.packing.span // GROUP
+    kept: ScratchFormat | None = None
+    with loop(0, (groups + (per_block - 1)) // per_block) as blocks:
+        for i in range(panels):
+            panel = weights.at(i * shape.panel_bytes)
+            for place in range(per_block):
+                offset = blocks.index * shape.packing.block_bytes
+                loaded = load_group(level, shape.packing_name, panel, offset, place)
+                loaded = for_many_rows(level, loaded)
+                kept = ScratchFormat(loaded)
+                entry = blocks.index * per_block + (place + i * GROUP_BLOCK)
+                kept.save(loaded, to.at(entry * kept.entry_bytes))
+    assert kept is not None
+    return kept
+
+
+def _begin(outputs: Sequence[Output], row: Value, rows: int, is_first: Value) -> tuple[Value, ...]:
+    """Return the sums so far, row by row, panel by panel."""
+    zero = constant(FLOATS, 0.0)
+    count = rows * len(outputs)
+    return choose(
+        is_first,
+        lambda: [zero] * count,
+        lambda: [o.row(row + r).load(FLOATS) for r in range(rows) for o in outputs],
+        [FLOATS] * count,
+    )
+
+
+def _finish(
+    outputs: Sequence[Output], row: Value, rows: int, is_last: Value, sums: Sequence[Value]
+) -> None:
+    finished = choose(
+        is_last,
+        lambda: [outputs[i % len(outputs)].finished(total) for i, total in enumerate(sums)],
+        lambda: sums,
+        [FLOATS] * len(sums),
+    )
+    for i, total in enumerate(finished):
+        outputs[i % len(outputs)].row(row + i // len(outputs)).store(total)
+
+
+def _tile(
+    level: Level,
+    shape: LinearShape,
+    kept: ScratchFormat,
+    entries: Sequence[Pointer],
+    x: Pointer,
+    sums: Sequence[Value],
+) -> list[Value]:
+    weights = [kept.restore(entry) for entry in entries]
+    panels = len(entries)
+    rows = [x.at(row * shape.row_bytes) for row in range(len(sums) // panels)]
+    if level.vector_bits < 512:
+        return [
+            add_group(level, weights[i % panels], rows[i // panels], total)
+            for i, total in enumerate(sums)
+        ]
+    # All tiles a quad at a time: the dot products of one quad do not wait for each other.
+    dots = [start_of(weights[i % panels], rows[i // panels]) for i in range(len(sums))]
+    for quad in range(QUADS):
+        words = [words_of(row, quad) for row in rows]
+        for i, dot in enumerate(dots):
+            w = weights[i % panels]
+            dots[i] = level.dot4(dot, w.quads[quad], words[i // panels], w.limit)
+    return [
+        scale_and_add(level, weights[i % panels], rows[i // panels], dots[i].bitcast(FLOATS), s)
+        for i, s in enumerate(sums)
+    ]
