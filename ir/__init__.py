@@ -6,15 +6,7 @@ Everything that other folders use is exported here; `mlir` is the bindings' door
 from ingot.ir import mlir
 from ingot.ir.bridge import builtin_type, torch_type, vtensor_parts
 from ingot.ir.costs import bits_of, bytes_of, elements_of, traffic
-from ingot.ir.dialect import (
-    LM,
-    BatchType,
-    Cost,
-    InvalidOp,
-    Op,
-    Place,
-    Quant,
-)
+from ingot.ir.dialect import LM, BatchType, Quant
 from ingot.ir.encoding import (
     ACTIVATION,
     ACTIVATION_GROUP,
@@ -23,6 +15,7 @@ from ingot.ir.encoding import (
     Offset,
     known_encodings,
 )
+from ingot.ir.fields import InvalidOp
 from ingot.ir.functions import ACTIVATIONS
 from ingot.ir.interpreter.attention import ragged_attention
 from ingot.ir.interpreter.run import Interpreter, run_step
@@ -101,6 +94,7 @@ from ingot.ir.module import (
     new_context,
     place_of,
 )
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.ops import all_operations
 from ingot.ir.ops.activation import Activation
 from ingot.ir.ops.add import Add

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from ingot.ir.dialect import BatchType, InvalidOp, Quant
+from ingot.ir.dialect import BatchType, Quant
+from ingot.ir.fields import InvalidOp
 from ingot.ir.mlir import DYNAMIC, IntegerType, RankedTensorType, Type, Value
 from ingot.ir.types import FLOAT_TYPES, is_rounded, logical_type, shape_of
 

@@ -2,8 +2,8 @@
 
 from math import prod
 
-from ingot.ir.dialect import Op
 from ingot.ir.mlir import DYNAMIC, Value
+from ingot.ir.operation import Op
 from ingot.ir.types import encoding_of, logical_type, shape_of
 
 

@@ -36,22 +36,22 @@ class QuantTensor:
         """Return the values it stands for, `[..., K]` of `dtype`."""
         columns = self.values.shape[-1]
         size = self.encoding.group_size(columns)
-        scales = self._spread(self.scales, size, columns, dtype)
-        codes = self.values.to(dtype)
+        missing = -columns % size
+        codes = torch.nn.functional.pad(self.values, (0, missing)) if missing else self.values
+        grouped = codes.to(dtype).reshape(*self.scales.shape, size)
+        values = self._decode(grouped, self.scales.to(dtype).unsqueeze(-1), dtype)
+        return values.reshape(*self.shape[:-1], -1)[..., :columns]
+
+    def _decode(self, codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return values `[..., groups, group size]`, in place of the codes."""
         if self.encoding.offset is Offset.MIDDLE:
             return codes.sub_(1 << (self.encoding.bits - 1)).mul_(scales)
         if self.offsets is None:
             return codes.mul_(scales)
-        offsets = self._spread(self.offsets, size, columns, dtype)
+        offsets = self.offsets.to(dtype).unsqueeze(-1)
         if self.encoding.offset is Offset.ZERO_POINT:
             return codes.sub_(offsets).mul_(scales)
         return codes.mul_(scales).add_(offsets)
-
-    @staticmethod
-    def _spread(per_group: Tensor, size: int, columns: int, dtype: torch.dtype) -> Tensor:
-        if per_group.shape[-1] == 1:
-            return per_group.to(dtype)
-        return per_group.to(dtype).repeat_interleave(size, dim=-1)[..., :columns]
 
 
 def concatenate(parts: "list[QuantTensor]") -> QuantTensor:

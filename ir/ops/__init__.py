@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from ingot.ir.dialect import Op
+from ingot.ir.operation import Op
 
 
 def all_operations() -> dict[str, type[Op]]:

@@ -4,9 +4,9 @@ from typing import Unpack
 
 from ingot.ir.checks import require_activation, require_positive, require_vector
 from ingot.ir.costs import elements_of, traffic
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import rms_norm, rounded_as, with_weights
 from ingot.ir.types import activation_type, columns_of, shape_of
 

@@ -5,10 +5,10 @@ from typing import Unpack
 from torch import Tensor
 
 from ingot.ir.checks import require, require_batch, require_heads, require_positive
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.attention import ragged_attention
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import batch_of, split_heads, tensor_of
 from ingot.ir.types import activation_type
 

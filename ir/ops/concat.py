@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ingot.ir.checks import require, require_same_type, require_tensor
 from ingot.ir.costs import traffic
-from ingot.ir.dialect import Cost, Op, Place, Quant
+from ingot.ir.dialect import Quant
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, RankedTensorType, Type, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.quant_tensor import QuantTensor, concatenate
 from ingot.ir.references import tensor_of
 from ingot.ir.types import encoding_of, logical_type, shape_of, tensor_type

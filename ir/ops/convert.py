@@ -6,9 +6,9 @@ from torch import Tensor
 
 from ingot.ir.checks import require, require_float, require_shape, require_tensor
 from ingot.ir.costs import elements_of, traffic
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import F32Type, OpResult, Type, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import tensor_of
 from ingot.ir.types import shape_of, tensor_type, torch_dtype
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ingot.ir.checks import require_activation, require_indices, require_shape, require_tensor
 from ingot.ir.costs import bits_of, bytes_of, elements_of
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.quant_tensor import QuantTensor
 from ingot.ir.references import tensor_of
 from ingot.ir.types import activation_type, columns_of, shape_of

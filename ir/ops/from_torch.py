@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ingot.ir.bridge import builtin_type, require_bridge
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import tensor_of
 from ingot.ir.types import is_per_token
 

@@ -4,10 +4,10 @@ from typing import Unpack
 
 from ingot.ir.checks import require_activation, require_choice
 from ingot.ir.costs import elements_of, traffic
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.functions import ACTIVATIONS
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import rounded_as, with_weights
 from ingot.ir.types import activation_type, columns_of
 

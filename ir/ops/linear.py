@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ingot.ir.checks import require, require_activation, require_shape, require_vector
 from ingot.ir.costs import elements_of, traffic
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import DYNAMIC, OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import with_weights
 from ingot.ir.types import activation_type, encoding_of, shape_of
 

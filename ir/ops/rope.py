@@ -15,9 +15,9 @@ from ingot.ir.checks import (
     require_shape,
 )
 from ingot.ir.costs import traffic
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import split_heads, tensor_of
 from ingot.ir.types import columns_of, shape_of
 

@@ -4,9 +4,9 @@ from typing import Unpack
 
 from ingot.ir.checks import require, require_activation, require_shape
 from ingot.ir.costs import elements_of, traffic
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.quant_tensor import QuantTensor
 from ingot.ir.references import tensor_of
 from ingot.ir.rounding import round_activations

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from ingot.ir.checks import require_activation, require_batch
 from ingot.ir.costs import traffic
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import batch_of, tensor_of
 from ingot.ir.types import activation_type, columns_of
 

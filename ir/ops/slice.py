@@ -6,9 +6,9 @@ from torch import Tensor
 
 from ingot.ir.checks import require, require_activation, require_positive
 from ingot.ir.costs import bytes_of
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import tensor_of
 from ingot.ir.types import activation_type, columns_of
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ingot.ir.checks import require_activation, require_positive, require_same_type
 from ingot.ir.costs import elements_of, traffic
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import tensor_of
 
 

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from ingot.ir.checks import require, require_float, require_same_type, require_shape
 from ingot.ir.costs import traffic
-from ingot.ir.dialect import Cost, Op, Place, Quant
+from ingot.ir.dialect import Quant
 from ingot.ir.interpreter.values import Datum
 from ingot.ir.mlir import OpResult, Value
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import tensor_of
 from ingot.ir.types import shape_of, tensor_type
 

@@ -3,8 +3,8 @@
 from typing import Unpack
 
 from ingot.ir.checks import require
-from ingot.ir.dialect import Cost, Op, Place
 from ingot.ir.mlir import DYNAMIC, OpResult, Type
+from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.types import shape_of
 
 

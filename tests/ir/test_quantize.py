@@ -42,7 +42,7 @@ def spread(per_group: Tensor, q: QuantTensor) -> Tensor:
 
 @pytest.mark.parametrize("name", WEIGHT_ENCODINGS)
 @given(w=matrices())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_parts_have_the_declared_types_and_ranges(name: str, w: Tensor) -> None:
     encoding = Encoding.parse(name)
     q = quantize(w, encoding)
@@ -64,7 +64,7 @@ def test_parts_have_the_declared_types_and_ranges(name: str, w: Tensor) -> None:
 
 @pytest.mark.parametrize("name", WEIGHT_ENCODINGS)
 @given(w=matrices())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_error_is_at_most_that_of_the_whole_range(name: str, w: Tensor) -> None:
     """Clipping is chosen by squared error, so a group errs at most as unclipped rounding does."""
     encoding = Encoding.parse(name)
@@ -156,7 +156,7 @@ def test_values_that_are_not_finite_are_refused(bad: float) -> None:
 
 
 @given(x=matrices())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_rounded_activations_are_within_half_a_step(x: Tensor) -> None:
     q = round_activations(x)
     assert int(q.values.abs().max()) <= 127

@@ -1,0 +1,148 @@
+"""The base class of the operations of `lm`.
+
+An operation is a class with annotated fields, in a file of its own under `ir/ops/`:
+
+    class RmsNorm(Op, name="rms_norm"):
+        x: Value                      # operand
+        w: Value
+        eps: float                    # attribute: bool, int, float or str
+        out: OpResult                 # result
+        bias: Value | None = None     # optional operands come last
+
+A field reads as a Python value (`op.eps` is a float).  The class's own `__init__` builds an
+operation and infers its result types; `check` raises `InvalidOp` for what is wrong with one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional, TypedDict, Unpack, get_args
+
+from ingot.ir.dialect import LM
+from ingot.ir.fields import ATTRIBUTES, InvalidOp, check_encoding, check_fields
+from ingot.ir.mlir import (
+    AttributeValue,
+    InsertionPoint,
+    Location,
+    OpResult,
+    Type,
+    Value,
+    attribute_of,
+    ext,
+    python_value,
+)
+
+if TYPE_CHECKING:
+    from ingot.ir.interpreter.values import Datum
+
+
+class Place(TypedDict, total=False):
+    """Where an operation is built; what is left out is taken from the context managers in force."""
+
+    loc: Location | None
+    ip: InsertionPoint | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work of one operation: floating-point operations, and bytes read and written once each."""
+
+    flops: float = 0.0
+    bytes: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+
+
+def _constraint(annotation: Any) -> Any:
+    """Return what the binding's field annotation is for one of ours."""
+    if annotation in ATTRIBUTES:
+        return ATTRIBUTES[annotation]
+    if annotation is Value:
+        return ext.Operand[Any]
+    if annotation is OpResult:
+        return ext.Result[Any]
+    if Value in get_args(annotation):
+        return Optional[ext.Operand[Any]]  # noqa: UP045 - the form that the binding recognises
+    raise TypeError(f"{annotation} is not an operand, a result or an attribute")
+
+
+class Op(LM.Operation):  # type: ignore[misc, name-defined]
+    """Base of the operations of `lm`: construction, Python values of attributes, verification."""
+
+    pure = True
+    """Whether the operation may be removed when unused and merged with an equal one."""
+    can_round = False
+    """Whether its last result may be a rounded activation."""
+
+    def __init_subclass__(cls, *, name: str | None = None, **options: Any) -> None:
+        declared = dict(cls.__annotations__)
+        construct = cls.__dict__.get("__init__")
+        cls.__annotations__ = {field: _constraint(kind) for field, kind in declared.items()}
+        traits = [ext.Pure] if name and cls.pure else []
+        super().__init_subclass__(name=name, traits=traits, **options)
+        cls.__annotations__ = declared
+        if construct is not None:
+            cls.__init__ = construct  # type: ignore[method-assign]
+        for field, kind in declared.items():
+            if kind in ATTRIBUTES:
+                setattr(cls, field, property(_attribute_reader(field)))
+
+    def build(
+        self,
+        operands: Sequence[Value | None],
+        results: Sequence[Type],
+        attributes: Mapping[str, AttributeValue] | None = None,
+        **place: Unpack[Place],
+    ) -> None:
+        """Make the operation; `loc` and `ip` default to those in force (`with before(op):`)."""
+        context = results[0].context
+        super(ext.Operation, self).__init__(
+            self.OPERATION_NAME,
+            self._ODS_REGIONS,
+            self._ODS_OPERAND_SEGMENTS,
+            self._ODS_RESULT_SEGMENTS,
+            attributes={k: attribute_of(v, context) for k, v in (attributes or {}).items()},
+            results=list(results),
+            operands=list(operands),
+            successors=None,
+            regions=None,
+            loc=place.get("loc"),
+            ip=place.get("ip"),
+        )
+
+    def check(self) -> None:
+        """Raise `InvalidOp` if operands, results and attributes do not fit together."""
+
+    def verify_invariants(self) -> bool:
+        """Report what `check` finds at the operation's location; MLIR calls this."""
+        try:
+            check_fields(self, type(self).__annotations__)
+            for value in (*self.operands, *self.results):
+                check_encoding(value.type)
+            self.check()
+        except InvalidOp as problem:
+            self.location.emit_error(f"'{self.OPERATION_NAME}' {problem}")
+            return False
+        except Exception as bug:
+            # MLIR's C++ calls this function and cannot carry a Python exception through.
+            self.location.emit_error(f"the verifier of '{self.OPERATION_NAME}' failed: {bug!r}")
+            return False
+        return True
+
+    def reference(self, *inputs: "Datum") -> "Datum | tuple[Datum, ...]":
+        """Compute the results from the operands' values: the operation's meaning.
+
+        `inputs` are in operand order, absent optional operands left out.
+        """
+        raise NotImplementedError(f"{self.OPERATION_NAME} has no reference")
+
+    def cost(self, tokens: int, context: int = 0) -> Cost:
+        """Return the work for `tokens` tokens, each after `context` cached ones."""
+        raise NotImplementedError(f"{self.OPERATION_NAME} has no cost")
+
+
+def _attribute_reader(field: str) -> Any:
+    def read(self: Op) -> AttributeValue:
+        return python_value(self.attributes[field])
+
+    return read
