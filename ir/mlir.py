@@ -30,6 +30,7 @@ from torch_mlir.dialects import (
 )
 from torch_mlir.dialects import torch as torch_dialect
 from torch_mlir.execution_engine import ExecutionEngine
+from torch_mlir.extras.fx_importer import FxImporter
 from torch_mlir.ir import (
     Attribute,
     BF16Type,
@@ -86,6 +87,7 @@ __all__ = [
     "FlatSymbolRefAttr",
     "FloatAttr",
     "FunctionType",
+    "FxImporter",
     "IndexType",
     "InsertionPoint",
     "IntegerAttr",

@@ -2,7 +2,6 @@
 
 import torch
 from torch import fx
-from torch_mlir.extras.fx_importer import FxImporter
 
 from ingot.errors import UnsupportedError
 from ingot.ir import (
@@ -26,6 +25,7 @@ from ingot.ir import (
     float_tensor,
     func,
     ir,
+    mlir,
     new_context,
     step_inputs,
     tensor_type,
@@ -49,7 +49,7 @@ def import_model(checkpoint: Checkpoint) -> Module:
     """
     traced = trace(checkpoint.config)
     origins = _mark(traced)
-    importer = FxImporter(context=new_context())
+    importer = mlir.FxImporter(context=new_context())
     importer.import_stateless_graph(traced.graph, func_name=STEP)
     module = Module(importer.module)
     step = module.step
