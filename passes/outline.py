@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from ingot.errors import UnsupportedError
 from ingot.ir import (
+    DYNAMIC,
     Block,
     FromTorch,
     FunctionType,
@@ -22,12 +23,16 @@ from ingot.ir import (
     before,
     func,
     place_of,
+    torch_dialect,
 )
 
-from .bridging.crossing import as_torch, features
-from .bridging.remainder import bridges_of, crossings, remainders, scalars_of
+from .bridging.constants import integer, integers
+from .bridging.crossing import as_torch, constant, features, viewed
+from .bridging.remainder import bridges_of, copies_for, crossings, remainders
+from .bridging.shapes import shape, torch_tensor
 from .bridging.token_rules import mixes_tokens
-from .core import EXACT, Contract, Pass, erase_dead, ops_of, step_block
+from .canonicalize import merge_equal
+from .core import EXACT, Contract, Pass, erase_dead, ops_of, pattern, replace, rewrite, step_block
 
 PREFIX = "remainder"
 
@@ -42,19 +47,48 @@ class Outline(Pass):
     contract: ClassVar[Contract] = EXACT
 
     def run(self, module: Module) -> None:
+        rewrite(module, [known_sizes, size])
         block = step_block(module)
+        merge_equal(block)
         erase_dead(block)
         for op in [op for group in remainders(block) for op in group]:
             reason = mixes_tokens(op)
             if reason:
                 raise _refused(op, reason)
-        for op, index in crossings(block):
-            _bridge(op, index)
+        _bridge_crossings(block)
         functions: dict[str, str] = {}
         for group in remainders(block):
             _outline(module, group, functions)
         _sort(block)
         erase_dead(block)
+
+
+@pattern
+def known_sizes(op: torch_dialect.AtenViewOp | torch_dialect.AtenReshapeOp) -> None:
+    """A reshape that names the number of tokens: -1 stands for the one size that is not known.
+
+    So a remainder does not depend on the tokens for their number alone.
+    """
+    tensor = torch_tensor(op.result)
+    if tensor is None or tensor.shape.count(DYNAMIC) > 1:
+        return
+    if any(size is None for size in integers(op.operands[1])):
+        replace(op, viewed(op.operands[0], tensor.shape))
+
+
+@pattern
+def size(op: torch_dialect.AtenSizeIntOp) -> None:
+    """One size of a tensor: a constant, or the number of tokens, which any tensor may give."""
+    x, dim = op.operands
+    sizes, index = shape(x), integer(dim)
+    if not sizes or index is None:
+        return
+    if sizes[index] != DYNAMIC:
+        replace(op, constant(sizes[index], op.result))
+    elif not isinstance(x.owner, ToTorch):
+        tokens = ToTorch(op.operation.block.arguments[0]).out
+        int_type = op.result.type
+        replace(op, torch_dialect.AtenSizeIntOp(tokens, constant(1, x), results=[int_type]).result)
 
 
 def _refused(op: OpView, reason: str) -> UnsupportedError:
@@ -75,21 +109,35 @@ def _origin(location: Location) -> str:
     return f"{module[1]} ({place})" if module and place else place or "step"
 
 
-def _bridge(op: OpView, index: int) -> None:
-    """Let `op` read its operand `index` across a bridge, as a value outside torch."""
-    operand = op.operation.operands[index]
-    with before(op):
-        try:
-            value = features(operand)
-            through = ToTorch(FromTorch(operand).out).out if value is None else None
-        except InvalidOp as problem:
-            raise _refused(op, f"reads {operand.type} across an op of lm") from problem
-        op.operation.operands[index] = through or as_torch(value, operand.type)
+def _bridge_crossings(block: Block) -> None:
+    """Let torch ops read tensors of a lower level through values outside torch.
+
+    Each such tensor leaves torch once; what rearranges it again belongs to each reader.
+    """
+    outside: dict[Value, Value] = {}
+    while found := crossings(block):
+        for op, index in found:
+            operand = op.operation.operands[index]
+            with before(op):
+                if operand not in outside:
+                    outside[operand] = _outside(operand, op)
+                back = as_torch(outside[operand], operand.type)
+            op.operation.operands[index] = back
+
+
+def _outside(tensor: Value, reader: OpView) -> Value:
+    """Return `tensor` as a value outside torch; refuse what cannot be one."""
+    if torch_tensor(tensor) is None:
+        raise _refused(reader, f"reads {tensor.type} that was made before an op of lm")
+    try:
+        return features(tensor) or FromTorch(tensor).out
+    except InvalidOp as problem:
+        raise _refused(reader, f"reads {tensor.type} that was made before an op of lm") from problem
 
 
 def _outline(module: Module, group: Sequence[OpView], functions: dict[str, str]) -> None:
     """Replace `group` by a call of a function with its ops; equal groups share one function."""
-    inside = [*scalars_of(group), *group]
+    inside = [*copies_for(group), *group]
     bridges = bridges_of(inside)
     leaving = [
         use.owner
@@ -100,7 +148,7 @@ def _outline(module: Module, group: Sequence[OpView], functions: dict[str, str])
     ]
     name = f"{PREFIX}_{len(functions)}"
     function = _function(module, name, inside, bridges, leaving)
-    key = str(function).replace(f"@{name}(", "@(")
+    key = function.operation.get_asm(print_generic_op_form=True).replace(f'"{name}"', "")
     shared = functions.setdefault(key, name)
     if shared != name:
         function.operation.erase()
@@ -136,6 +184,8 @@ def _function(
                 copy.operands[index] = values[operand]
             values.update(zip(op.operation.results, copy.results, strict=True))
         func.ReturnOp([FromTorch(values[bridge.x]).out for bridge in leaving])
+    merge_equal(entry)
+    erase_dead(entry)
     return function
 
 

@@ -121,7 +121,7 @@ def viewed(value: Value, sizes: tuple[int, ...]) -> Value:
     tensor = torch_tensor(value)
     assert tensor is not None and sizes.count(DYNAMIC) <= 1
     context = value.context
-    constants = [_integer(-1 if size == DYNAMIC else size, value) for size in sizes]
+    constants = [constant(-1 if size == DYNAMIC else size, value) for size in sizes]
     list_type = Type.parse("!torch.list<int>", context)
     size_list = torch_dialect.PrimListConstructOp(list_type, constants).result
     target = TorchTensor(sizes, tensor.element).type(context)
@@ -134,10 +134,11 @@ def transposed(value: Value) -> Value:
     assert tensor is not None and len(tensor.shape) == 4
     one, second, third, last = tensor.shape
     target = TorchTensor((one, third, second, last), tensor.element).type(value.context)
-    dims = (_integer(1, value), _integer(2, value))
+    dims = (constant(1, value), constant(2, value))
     return torch_dialect.AtenTransposeIntOp(target, value, *dims).result
 
 
-def _integer(number: int, near: Value) -> Value:
+def constant(number: int, near: Value) -> Value:
+    """Return the torch integer `number`; `near` is any value of the module."""
     attribute = IntegerAttr.get(IntegerType.get_signless(64, near.context), number)
     return torch_dialect.ConstantIntOp(attribute).result

@@ -8,6 +8,7 @@ value on its way here left torch, and torch ops are connected only within a leve
 from collections.abc import Iterable
 
 from ingot.ir import Block, FromTorch, Operation, OpView, ToTorch, Value
+from ingot.passes.core import ops_of
 
 from .shapes import torch_tensor
 
@@ -23,17 +24,30 @@ def is_tensor(value: Value) -> bool:
     return torch_tensor(value) is not None or "vtensor" in str(value.type)
 
 
-def is_scalar(op: OpView) -> bool:
-    """Return whether `op` is a torch op that makes numbers or lists of numbers: copied at will."""
-    return is_torch(op) and not any(map(is_tensor, op.operation.results))
+def is_copied(op: OpView) -> bool:
+    """Return whether `op` is a torch op that every remainder gets a copy of where it needs it.
+
+    Those are ops that make numbers, lists of numbers and literals.
+    """
+    makes_tensors = any(map(is_tensor, op.operation.results))
+    return is_torch(op) and (not makes_tensors or op.operation.name == "torch.vtensor.literal")
 
 
 def levels(block: Block) -> dict[Operation, int]:
-    """Return the level of each op of `block`."""
+    """Return the level of each op of `block`.
+
+    A torch op that only torch ops read has the lowest level of its readers, so that what merely
+    prepares an operand does not leave torch in between.
+    """
     found: dict[Operation, int] = {}
-    for op in block.operations:
+    ops = ops_of(block)
+    for op in ops:
         above = max((found.get(p, 0) for p in _producers(op)), default=0)
         found[op.operation] = above + isinstance(op, FromTorch)
+    for op in reversed(ops):
+        readers = [use.owner for result in op.operation.results for use in result.uses]
+        if is_torch(op) and readers and all(is_torch(reader) for reader in readers):
+            found[op.operation] = min(found[reader.operation] for reader in readers)
     return found
 
 
@@ -43,18 +57,19 @@ def crossings(block: Block) -> list[tuple[OpView, int]]:
     return [
         (op, index)
         for op in block.operations
-        if is_torch(op) and not is_scalar(op)
+        if is_torch(op) and not is_copied(op)
         for index, operand in enumerate(op.operation.operands)
         if is_tensor(operand)
         and isinstance(operand.owner, OpView)
         and is_torch(operand.owner)
+        and not is_copied(operand.owner)
         and level[operand.owner.operation] < level[op.operation]
     ]
 
 
 def remainders(block: Block) -> list[list[OpView]]:
     """Return the connected groups of torch ops that make tensors, each in the order of `block`."""
-    ops = [op for op in block.operations if is_torch(op) and not is_scalar(op)]
+    ops = [op for op in block.operations if is_torch(op) and not is_copied(op)]
     parent = {op.operation: op.operation for op in ops}
 
     def root(one: Operation) -> Operation:
@@ -72,14 +87,14 @@ def remainders(block: Block) -> list[list[OpView]]:
     return list(groups.values())
 
 
-def scalars_of(ops: Iterable[OpView]) -> list[OpView]:
-    """Return the scalar ops that `ops` need, directly or not, each after those it needs itself."""
+def copies_for(ops: Iterable[OpView]) -> list[OpView]:
+    """Return the copied ops that `ops` need, directly or not, each after those it needs itself."""
     found: dict[Operation, OpView] = {}
 
     def visit(op: OpView) -> None:
         for operand in op.operation.operands:
             maker = operand.owner
-            if isinstance(maker, OpView) and is_scalar(maker) and maker.operation not in found:
+            if isinstance(maker, OpView) and is_copied(maker) and maker.operation not in found:
                 visit(maker)
                 found[maker.operation] = maker
 

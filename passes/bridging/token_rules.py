@@ -37,6 +37,10 @@ def _token_dim(value: Value) -> int | None:
     return sizes.index(DYNAMIC) if DYNAMIC in sizes else None
 
 
+def _is_number(value: Value) -> bool:
+    return str(value.type) in ("!torch.int", "!torch.float", "!torch.number")
+
+
 def _tensors(values: Iterable[Value]) -> list[Value]:
     return [value for value in values if torch_tensor(value) is not None]
 
@@ -46,7 +50,7 @@ def _elementwise(op: OpView) -> str:
     result = op.operation.results[0]
     dim = _token_dim(result)
     for operand in op.operation.operands:
-        if str(operand.type) in ("!torch.int", "!torch.float") and number(operand) is None:
+        if _is_number(operand) and number(operand) is None:
             return "computes with the number of tokens"
         own = _token_dim(operand)
         if own is not None and (
@@ -77,6 +81,18 @@ def _along(index: int) -> Rule:
 def _moves(op: OpView) -> str:
     """Dimensions change places or are added: the tokens stay apart."""
     return ""
+
+
+def _makes(op: OpView) -> str:
+    """A tensor made of constants may hold any, but the same for every token."""
+    if all(number(one) is not None or not _is_number(one) for one in op.operation.operands):
+        return ""
+    return "computes with the number of tokens"
+
+
+def _counts(op: OpView) -> str:
+    """A range of numbers must not run over the tokens."""
+    return "numbers the tokens" if _token_dim(op.operation.results[0]) is not None else ""
 
 
 def _reshape(op: OpView) -> str:
@@ -135,6 +151,8 @@ nan_to_num bitwise_and.Tensor bitwise_or.Tensor addcmul addcdiv maximum minimum"
 _MOVES = """transpose.int permute unsqueeze squeeze squeeze.dim t numpy_T expand expand_as
 broadcast_to""".split()
 _RESHAPES = "view reshape _unsafe_view flatten.using_ints unflatten.int".split()
+_FILLS = "full zeros ones scalar_tensor new_full new_zeros new_ones".split()
+_RANGES = "arange arange.start arange.start_step linspace".split()
 _ALONG = {
     1: """softmax.int _softmax log_softmax.int _log_softmax cumsum cumprod sum.dim_IntList mean.dim
     amax amin argmax argmin max.dim min.dim sort slice.Tensor select.int gather flip cat stack
@@ -154,6 +172,7 @@ def _rules() -> dict[str, Rule]:
     rules |= {"linear": _linear, "layer_norm": _normalizes, "native_layer_norm": _normalizes}
     rules |= {"rms_norm": _normalizes, "addmm": _product(1, 2), "embedding": _looks_up}
     rules |= dict.fromkeys(("matmul", "mm", "bmm"), _product(0, 1))
+    rules |= dict.fromkeys(_FILLS, _makes) | dict.fromkeys(_RANGES, _counts)
     own = {"prim.ListConstruct": _moves, "prim.ListUnpack": _moves}
     return {f"aten.{name}": rule for name, rule in rules.items()} | own
 

@@ -2,7 +2,14 @@
 
 from ingot.ir import Block, Op, OpView, Value
 
-_NO_EFFECT = ("torch.aten.", "torch.prim.", "torch.prims.", "torch.constant.", "torch.operator")
+_NO_EFFECT = (
+    "torch.aten.",
+    "torch.prim.",
+    "torch.prims.",
+    "torch.constant.",
+    "torch.vtensor.literal",
+    "torch.operator",
+)
 
 
 def has_uses(value: Value) -> bool:

@@ -117,25 +117,3 @@ def rewritten(source: str, pipeline: str) -> Module:
 def run() -> Callable[[str, str], Module]:
     """The function from text and pipeline to the rewritten module."""
     return rewritten
-
-
-STEP = """
-func.func @step(%tokens: tensor<?xi32>, %positions: tensor<?xi32>, %batch: !lm.batch)
-    -> tensor<?x4xf32> {
-  %table = "lm.weight"() {symbol = "table"} : () -> tensor<9x4xf32>
-  %x = "lm.embedding"(%tokens, %table) : (tensor<?xi32>, tensor<9x4xf32>) -> tensor<?x4xf32>
-BODY
-}
-"""
-
-
-@pytest.fixture
-def before_and_after(run: Callable[[str, str], Module]) -> Callable[[str, str], list[str]]:
-    """Put a body after `%x`, the `[T, 4]` embedding; return the rewritten ops, weights left out."""
-
-    def rewrite(body: str, pipeline: str) -> list[str]:
-        module = run(STEP.replace("BODY", body), pipeline)
-        lines = [line.strip() for line in str(module).splitlines()]
-        return [line for line in lines if line and '"lm.weight"' not in line][2:-2]
-
-    return rewrite
