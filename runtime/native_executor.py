@@ -18,7 +18,7 @@ from .plan import PlanFile
 
 KV_SHARE = 0.25
 """Share of the available memory that the KV cache takes by default; it is touched as it fills."""
-MAX_KV_PAGES = 1 << 20
+MAX_KV_PAGES = 1 << 16
 
 
 class NativeExecutor:

@@ -62,17 +62,27 @@ inline __attribute__((always_inline)) void load(Floats &x, const float *from, st
   for (std::size_t lane = 0; lane < count; ++lane) x[lane] = from[lane];
 }
 
-}  // namespace
-
-INGOT_EVERY_LEVEL float row_maximum(std::span<const float> row) {
+inline __attribute__((always_inline)) float maximum_of(const float *from, std::size_t count) {
   Floats largest = Floats{} + LOWEST, x;
-  for (std::size_t i = 0; i < row.size(); i += LANES) {
-    load(x, row.data() + i, row.size() - i, LOWEST);
+  for (std::size_t i = 0; i < count; i += LANES) {
+    load(x, from + i, count - i, LOWEST);
     largest = x > largest ? x : largest;
   }
   float result = LOWEST;
   for (std::size_t lane = 0; lane < LANES; ++lane) result = std::max(result, largest[lane]);
   return result;
+}
+
+}  // namespace
+
+INGOT_EVERY_LEVEL float row_maximum(std::span<const float> row) {
+  return maximum_of(row.data(), row.size());
+}
+
+INGOT_EVERY_LEVEL void block_maxima(std::span<const float> row, std::span<float> maxima) {
+  for (std::size_t start = 0; start < row.size(); start += MAXIMUM_BLOCK)
+    maxima[start / MAXIMUM_BLOCK] =
+        maximum_of(row.data() + start, std::min(MAXIMUM_BLOCK, row.size() - start));
 }
 
 std::size_t first_equal(std::span<const float> row, float value) {

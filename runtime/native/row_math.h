@@ -14,6 +14,12 @@ constexpr std::size_t SUM_BLOCK = 1024;
 // The largest element, or −∞.
 float row_maximum(std::span<const float> row);
 
+// Elements that share one entry of block_maxima().
+constexpr std::size_t MAXIMUM_BLOCK = 64;
+
+// maxima[b] = the largest element of block b, or −∞.
+void block_maxima(std::span<const float> row, std::span<float> maxima);
+
 // The index of the first element equal to `value`, or the size.
 std::size_t first_equal(std::span<const float> row, float value);
 

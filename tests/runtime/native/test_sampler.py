@@ -111,7 +111,7 @@ FILTERS = {
 }
 
 
-@pytest.mark.parametrize("vocab", [5, 1000, 3001])
+@pytest.mark.parametrize("vocab", [5, 1000, 3001, 20_011])
 @pytest.mark.parametrize("definition", FILTERS.values(), ids=FILTERS.keys())
 def test_draws_follow_the_definition(definition: Definition, vocab: int) -> None:
     inside = [t for t in (*definition.prompt, *definition.output) if t < vocab]
