@@ -11,11 +11,18 @@ from .checkpoint import Checkpoint
 from .fitting import fit
 from .safetensors_file import read_safetensors
 from .sources import SourceHashes
+from .tokenizer_files import OLDER_FORMS, chat_template, read_tokenizer
 from .weights import StoredWeight
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "merges.txt",
+    *OLDER_FORMS,
+)
 
 
 def open_folder(folder: Path) -> Checkpoint:
@@ -33,7 +40,6 @@ def open_folder(folder: Path) -> Checkpoint:
         stored |= read_safetensors(file)
     fitted = fit(build_architecture(config), stored, where=str(folder))
     tokenizer_config = _read_json(folder / "tokenizer_config.json")
-    tokenizer = folder / "tokenizer.json"
     others = ("config.json", INDEX, "generation_config.json", *TOKENIZER_FILES)
     present = [folder / name for name in others if (folder / name).is_file()]
     return Checkpoint(
@@ -43,9 +49,9 @@ def open_folder(folder: Path) -> Checkpoint:
         sources=SourceHashes([*present, *files]),
         tied=fitted.tied,
         unused=fitted.unused,
-        tokenizer_json=tokenizer.read_bytes() if tokenizer.is_file() else None,
+        tokenizer_json=read_tokenizer(folder),
         tokenizer_config=tokenizer_config,
-        chat_template=_chat_template(folder, tokenizer_config),
+        chat_template=chat_template(folder, tokenizer_config),
         generation_config=_read_json(folder / "generation_config.json"),
     )
 
@@ -91,18 +97,6 @@ def _shards(index: Path) -> list[Path]:
                 hint="Download the missing file.",
             )
     return [index.parent / name for name in names]
-
-
-def _chat_template(folder: Path, tokenizer_config: dict[str, Any]) -> str | None:
-    """Return the template; of several named ones, the one called default, else the first."""
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    template = tokenizer_config.get("chat_template")
-    if isinstance(template, list):
-        named = {entry["name"]: entry["template"] for entry in template}
-        template = named.get("default", next(iter(named.values()), None))
-    return template if isinstance(template, str) else None
 
 
 def _read_json(file: Path) -> dict[str, Any]:

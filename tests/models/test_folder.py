@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from transformers import AutoConfig
 
 from ingot.errors import CheckpointError, IngotError, UnsupportedError
@@ -114,6 +115,26 @@ def test_chat_template_in_the_tokenizer_config(
 ) -> None:
     (llama / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
     assert open_checkpoint(llama).chat_template == expected
+
+
+def test_an_older_tokenizer_is_converted(tmp_path: Path, texts: list[str]) -> None:
+    config = AutoConfig.for_model("gpt2", n_embd=32, n_layer=1, n_head=2, vocab_size=300)
+    folder = write_random_checkpoint(tmp_path / "m", config)
+    expected = Tokenizer.from_str(small_tokenizer(300, texts).decode())
+    expected.model.save(str(folder))
+    assert {"vocab.json", "merges.txt"} <= {file.name for file in folder.iterdir()}
+    checkpoint = open_checkpoint(folder)
+    assert {"vocab.json", "merges.txt"} <= set(checkpoint.sources)
+    assert checkpoint.tokenizer_json is not None
+    found = Tokenizer.from_str(checkpoint.tokenizer_json.decode())
+    for text in texts:
+        if "<|" not in text:
+            assert found.encode(text).ids == expected.encode(text).ids
+
+
+def test_a_tokenizer_that_cannot_be_converted(llama: Path) -> None:
+    (llama / "tokenizer.model").write_bytes(b"\x0anonsense")
+    refused(llama, UnsupportedError, "tokenizer.model", "cannot be converted")
 
 
 def test_no_tokenizer_is_no_error(llama: Path) -> None:
