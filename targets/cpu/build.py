@@ -28,7 +28,7 @@ from .expression.functions import (
     square_root,
     widen_bf16,
 )
-from .expression.memory import Pointer
+from .expression.memory import Pointer, keep_memory_order
 from .expression.types import BF16, F16, F32, I1, I8, I16, I32, I64, Type
 from .expression.values import Number, Value, constant, shuffle, splat
 
@@ -53,6 +53,7 @@ __all__ = [
     "fused_multiply_add",
     "intrinsic",
     "iota",
+    "keep_memory_order",
     "loop",
     "maximum",
     "minimum",

@@ -64,3 +64,11 @@ class Pointer:
     def prefetch(self, offset: Number = 0, locality: int = 3) -> None:
         """Ask for the cache line at an address, for reading; it need not be mapped."""
         llvm.intr_prefetch(self.at(offset).mlir, 0, locality, 1)
+
+
+def keep_memory_order() -> None:
+    """Keep loads and stores on their side of this point; no instruction is made.
+
+    A hardware prefetcher follows addresses in their order, which LLVM's scheduler does not keep.
+    """
+    llvm.inline_asm(None, [], "", "~{memory}", has_side_effects=True)

@@ -6,21 +6,25 @@ processors several streams at once halve the bandwidth.
 
 from collections.abc import Sequence
 
-from ingot.targets.cpu.build import Pointer, Value, constant, loop
+from ingot.targets.cpu.build import Pointer, Value, constant, keep_memory_order, loop
 from ingot.targets.cpu.kernel import Arguments
 from ingot.targets.cpu.kernels.rounding import ROUNDED_GROUP_BYTES
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import GROUP
 
 from .integer_arithmetic import add_group, dot_group, scale_and_add
-from .integer_weights import Index, for_many_rows, load_group
+from .integer_weights import Index, for_many_rows, load_codes, load_group, load_scales
 from .panels import for_panels
 from .shape import FLOATS, LinearShape, output_of
 
-AHEAD = 2048
-"""Bytes between a load and the prefetch of what is loaded next, into the second cache."""
-
+# Rows up to which a block of K is written out: that keeps loads in the order of memory, but makes
+# larger code, and the more rows there are the less it gains.
 _WRITTEN_OUT = 2
+
+
+def _ahead(rows: int) -> int:
+    """Return how many bytes before its load a line is asked for, into the second cache."""
+    return {1: 2048, 2: 1024}.get(rows, 4096)
 
 
 def integer_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows: int) -> None:
@@ -29,7 +33,6 @@ def integer_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows
     def body(panel: Value, _: int) -> None:
         weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
         sums = [constant(FLOATS, 0.0)] * rows
-        # Written out, the blocks of K make larger code, and the more rows the less they gain.
         over = _over_blocks if rows <= _WRITTEN_OUT and level.vector_bits > 128 else _over_groups
         output = output_of(shape, arguments, panel)
         for row, total in enumerate(over(level, shape, weights, arguments.pointer("x"), sums)):
@@ -51,7 +54,7 @@ def _over_groups(
         weights = load_group(level, shape.packing_name, panel, block, place)
         weights = for_many_rows(level, weights)
         for line in range(0, stride, 64):
-            panel.prefetch(block + place * stride + (AHEAD + line), 2)
+            panel.prefetch(block + place * stride + (_ahead(len(sums)) + line), 2)
         rows = _rows_at(shape, x, groups.index, len(sums))
         groups.carry(
             *(
@@ -90,18 +93,20 @@ def _block(
     packing = shape.packing
     offset = block * packing.block_bytes
     first = block * (packing.span // GROUP)
-    lines = -(-packing.block_bytes // 64)
-    totals, pending = list(sums), []
+    lines, ahead = -(-packing.block_bytes // 64), _ahead(len(sums))
+    totals, dots = list(sums), []
     for place in range(groups):
-        weights = load_group(level, packing.name, panel, offset, place)
+        codes = load_codes(packing.name, panel, offset, place)
         rows = _rows_at(shape, x, first + place, len(sums))
-        pending.append((weights, rows, [dot_group(level, weights, row) for row in rows]))
+        dots.append((codes, rows, [dot_group(level, codes, row) for row in rows]))
         for line in range(place * lines // groups, (place + 1) * lines // groups):
-            panel.prefetch(offset + (AHEAD + 64 * line), 2)
-    for weights, rows, dots in pending:
+            panel.prefetch(offset + (ahead + 64 * line), 2)
+        keep_memory_order()
+    for place, (codes, rows, summed) in enumerate(dots):
+        weights = load_scales(level, packing.name, panel, offset, place, codes)
         totals = [
             scale_and_add(level, weights, row, dot, total)
-            for row, dot, total in zip(rows, dots, totals, strict=True)
+            for row, dot, total in zip(rows, summed, totals, strict=True)
         ]
     return totals
 

@@ -6,7 +6,7 @@ weights stay in the first.  Between blocks of K the sums are kept in the output,
 
 from collections.abc import Sequence
 
-from ingot.targets.cpu.build import I64, Pointer, Value, choose, constant, loop, minimum, select
+from ingot.targets.cpu.build import I64, Pointer, Value, constant, loop, minimum, select
 from ingot.targets.cpu.kernel import Arguments
 from ingot.targets.cpu.kernels.rounding import ROUNDED_GROUP_BYTES
 from ingot.targets.cpu.levels import Level
@@ -16,9 +16,9 @@ from .integer_arithmetic import add_group, scale_and_add, start_of, words_of
 from .integer_weights import QUADS, for_many_rows, load_group
 from .panels import for_panels
 from .scratch_weights import ScratchFormat
-from .shape import FLOATS, LinearShape, Output, output_of
+from .shape import FLOATS, LinearShape, output_of
+from .tiles import ROW_BLOCK, begin_tile, finish_tile
 
-ROW_BLOCK = 128
 GROUP_BLOCK = 16
 
 
@@ -73,7 +73,7 @@ def _panels(
         )
         with loop(0, count, rows) as tiles:
             row = first + tiles.index
-            sums = _begin(outputs, row, rows, is_first)
+            sums = begin_tile(outputs, row, rows, is_first)
             activations = x.at(tiles.index * shape.row_bytes + group * ROUNDED_GROUP_BYTES)
             ahead = weights.at(following + tiles.index // rows * (GROUP_BLOCK * 64))
             with loop(0, groups, carried=sums) as each:
@@ -85,7 +85,7 @@ def _panels(
                 ]
                 here = activations.at(each.index * ROUNDED_GROUP_BYTES)
                 each.carry(*_tile(level, shape, kept, entries, here, each.carried))
-            _finish(outputs, row, rows, is_last, each.results)
+            finish_tile(outputs, row, rows, is_last, each.results)
 
 
 def _unpack(
@@ -105,31 +105,6 @@ def _unpack(
                 kept.save(loaded, to.at(entry * kept.entry_bytes))
     assert kept is not None
     return kept
-
-
-def _begin(outputs: Sequence[Output], row: Value, rows: int, is_first: Value) -> tuple[Value, ...]:
-    """Return the sums so far, row by row, panel by panel."""
-    zero = constant(FLOATS, 0.0)
-    count = rows * len(outputs)
-    return choose(
-        is_first,
-        lambda: [zero] * count,
-        lambda: [o.row(row + r).load(FLOATS) for r in range(rows) for o in outputs],
-        [FLOATS] * count,
-    )
-
-
-def _finish(
-    outputs: Sequence[Output], row: Value, rows: int, is_last: Value, sums: Sequence[Value]
-) -> None:
-    finished = choose(
-        is_last,
-        lambda: [outputs[i % len(outputs)].finished(total) for i, total in enumerate(sums)],
-        lambda: sums,
-        [FLOATS] * len(sums),
-    )
-    for i, total in enumerate(finished):
-        outputs[i % len(outputs)].row(row + i // len(outputs)).store(total)
 
 
 def _tile(

@@ -38,17 +38,33 @@ def load_group(
     """Load a group: `block` is the byte offset in the panel of its block of K, `place` its number
     in that block.
     """
+    codes = load_codes(packing, panel, block, place)
+    return load_scales(level, packing, panel, block, place, codes)
+
+
+def load_codes(packing: str, panel: Pointer, block: Index, place: Index) -> GroupWeights:
+    """Load only the bytes of a group, which is all that its dot products need."""
+    if packing == "q4m":
+        return GroupWeights(_nibbles(panel, block), 15)
+    if packing == "q4z":
+        return GroupWeights(_nibbles(panel, block + place * 256), 15)
+    return GroupWeights(_biased(panel, block + place * 512), 255, 128)
+
+
+def load_scales(
+    level: Level, packing: str, panel: Pointer, block: Index, place: Index, codes: GroupWeights
+) -> GroupWeights:
+    """Load what belongs to a group besides its bytes, and return both."""
     if packing == "q8c":
-        return GroupWeights(_biased(panel, block + place * 512), 255, 128)
+        return codes
     if packing == "q4m":
         scale, minimum = (_half(level, panel, block + at) for at in (256, 288))
-        return GroupWeights(_nibbles(panel, block), 15, scale=scale, minimum=minimum)
+        return replace(codes, scale=scale, minimum=minimum)
     scale = _half(level, panel, block + place * 32 + 1024)
     if packing == "q8g":
-        return GroupWeights(_biased(panel, block + place * 512), 255, 128, scale)
+        return replace(codes, scale=scale)
     zero_points = panel.load(I8.x(LANES), block + place * 16 + 1152, align=16)
-    zero = zero_points.to_unsigned(I32).to(F32)
-    return GroupWeights(_nibbles(panel, block + place * 256), 15, scale=scale, zero=zero)
+    return replace(codes, scale=scale, zero=zero_points.to_unsigned(I32).to(F32))
 
 
 def for_many_rows(level: Level, weights: GroupWeights) -> GroupWeights:
