@@ -169,9 +169,12 @@ class LLM:
 
         Raises `RequestError`.
         """
-        text = self.text.stream(tokens, params.stop)
         return self.engine.submit(
-            tokens, params, sink, end_ids=self.text.defaults.end_ids, text=text
+            tokens,
+            params,
+            sink,
+            end_ids=self.text.defaults.end_ids,
+            make_text=lambda: self.text.stream(tokens, params.stop),
         )
 
     def cancel(self, number: int) -> None:

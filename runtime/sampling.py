@@ -117,9 +117,13 @@ def _number(
 
 def _range_text(low: float, high: float | None, *, open_below: bool) -> str:
     if high is None:
-        return f"> {low:g}" if open_below else f"≥ {low:g}"
+        return f"> {_plain(low)}" if open_below else f"≥ {_plain(low)}"
     bracket = "(" if open_below else "["
-    return f"in {bracket}{low:.20g}, {high:.20g}]"
+    return f"in {bracket}{_plain(low)}, {_plain(high)}]"
+
+
+def _plain(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _refuse(name: str, value: object, wanted: str) -> None:

@@ -10,7 +10,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -83,9 +83,12 @@ class Engine:
         sink: Sink,
         *,
         end_ids: frozenset[int] = frozenset(),
-        text: TextSink | None = None,
+        make_text: Callable[[], TextSink | None] | None = None,
     ) -> int:
-        """Queue a request for tokens; returns its number.  Raises `RequestError`."""
+        """Queue a request for tokens; returns its number.  Raises `RequestError`.
+
+        `make_text` is called once the prompt has been found good.
+        """
         check_prompt(prompt, self.limits, self.max_length - 1)
         check_params(params, self.limits)
         ends = frozenset(params.stop_token_ids)
@@ -97,7 +100,7 @@ class Engine:
             max_length=min(self.max_length, len(prompt) + (params.max_tokens or self.max_length)),
             seed=secrets.randbits(64) if params.seed is None else params.seed,
             end_ids=ends if params.ignore_eos else ends | end_ids,
-            text=text,
+            text=make_text and make_text(),
         )
         return self._queue(request)
 
@@ -141,7 +144,7 @@ class Engine:
         reason, error = FinishReason.CANCELLED, ""
         try:
             while not self._closing:
-                if not self.step():
+                if not self.step() and not self._closing:
                     self._wait()
         except BaseException as failure:
             reason, error = FinishReason.ERROR, f"the engine has stopped: {failure!r}"

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -15,6 +16,11 @@ from .app import create_app
 from .metrics import Metrics
 from .options import ServerOptions
 
+LAST_SECONDS = 5
+"""After the time to drain, for the last answers to reach their clients."""
+Ready = Callable[[str, Callable[[], None]], None]
+"""Takes the URL, and a function that does what SIGTERM does, for any thread."""
+
 
 def bind(options: ServerOptions) -> socket.socket:
     """Take the address; done before the model is loaded, so that a busy port is known at once.
@@ -25,9 +31,11 @@ def bind(options: ServerOptions) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        with contextlib.ExitStack() as on_failure:
+            listener = on_failure.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            on_failure.pop_all()
     except OSError as error:
         raise IngotError(
             f"cannot be bound: {error.strerror}",
@@ -43,25 +51,24 @@ def serve(
     metrics: Metrics,
     listener: socket.socket,
     *,
-    ready: Callable[[str], None] = lambda url: None,
+    ready: Ready = lambda url, stop: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests end; closes the model.
 
-    `ready` is called with the URL once connections are accepted.
+    `ready` is called once connections are accepted.
     """
-    server = _Server(
-        uvicorn.Config(
-            create_app(model, options, metrics),
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
-        )
+    config = uvicorn.Config(
+        create_app(model, options, metrics),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=round(options.drain_seconds) + LAST_SECONDS,
     )
+    server = _Server(config, options.drain_seconds, model.engine.close)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
-        asyncio.run(_run(server, listener, lambda: ready(url)))
+        asyncio.run(_run(server, listener, lambda: ready(url, server.stop)))
     finally:
         model.close()
 
@@ -76,10 +83,31 @@ async def _run(server: "_Server", listener: socket.socket, ready: Callable[[], N
 
 
 class _Server(uvicorn.Server):
-    """Ends with a return where uvicorn would end with the signal that it was sent."""
+    """Ends with a return where uvicorn would end with the signal that it was sent.
+
+    After `drain_seconds`, `end_requests` ends what is still running, with an answer that says so.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, drain_seconds: float, end_requests: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._drain_seconds, self._end_requests = drain_seconds, end_requests
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._drain_seconds, self._end_requests)
+        await super().shutdown(sockets)
+        timer.cancel()
+
+    def stop(self) -> None:
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         kinds = (signal.SIGINT, signal.SIGTERM)
         loop = asyncio.get_running_loop()
         for kind in kinds:

@@ -57,11 +57,9 @@ class Tokenizer:
         """Return the token ids; with the special tokens that the tokenizer puts around a text."""
         try:
             encoding = self._backend.encode(text, add_special_tokens=add_special_tokens)
-        except UnicodeEncodeError as error:
+        except TypeError as error:  # what `tokenizers` says of a text that UTF-8 cannot hold
             raise RequestError(
-                f"is not Unicode text: {error.reason}",
-                where="prompt",
-                hint="Remove the lone surrogates.",
+                "is not Unicode text", where="prompt", hint="Remove the lone surrogates."
             ) from error
         return list(encoding.ids)
 

@@ -1,15 +1,21 @@
 """A small exact model on numpy that keeps its context in KV pages, so that paging errors show."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer as RustTokenizer
 
 from ingot.runtime.engine import Engine, EngineOptions, Output, Request, Sampled, TokenLogprob
 from ingot.runtime.executor import Limits, StepBatch
+from ingot.runtime.llm import LLM
 from ingot.runtime.sampling import SamplingParams
+from ingot.runtime.text import ChatTemplate, GenerationDefaults, ModelText, Tokenizer
 
 PRIME = 1_000_003
 Generate = Callable[..., list[list[Output]]]
@@ -27,12 +33,14 @@ class ToyExecutor:
         self.num_steps = 0
         self.num_tokens = 0
         self.closed = False
+        self.delay = 0.0
         self._fails = fails
         slots = limits.num_pages * limits.page_tokens
         self._cache = np.random.default_rng(1).integers(0, PRIME, (2, slots), dtype=np.int64)
 
     def step(self, batch: StepBatch) -> NDArray[np.float32]:
         assert not self.closed
+        time.sleep(self.delay)
         self._check(batch)
         self.num_steps += 1
         self.num_tokens += len(batch.token_ids)
@@ -177,3 +185,70 @@ def make_client() -> Callable[..., Client]:
         return Client(Engine(executor or make_toy(**limits), NumpySampler(), options))
 
     return make
+
+
+def byte_level() -> Tokenizer:
+    """One token a byte, a few merges: characters of several bytes are spread over tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {symbol: index for index, symbol in enumerate(alphabet)}
+    merges = [("l", "l"), ("Ġ", "w"), ("ð", "Ł")]
+    for left, right in merges:
+        vocab[left + right] = len(vocab)
+    backend = RustTokenizer(models.BPE(vocab=vocab, merges=merges))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([AddedToken("<s>", special=True), AddedToken("</s>", special=True)])
+    return Tokenizer(backend, {"eos_token": "</s>"})
+
+
+def sentence_piece() -> Tokenizer:
+    """Spaces as ▁, unknown characters as bytes, the leading space stripped."""
+    vocab = {"<unk>": 0, "<s>": 1, "</s>": 2}
+    vocab |= {f"<0x{byte:02X}>": byte + 3 for byte in range(256)}
+    for symbol in "▁abcdefghijklmnopqrstuvwxyzH,.!":
+        vocab[symbol] = len(vocab)
+    vocab["▁w"] = len(vocab)
+    backend = RustTokenizer(
+        models.BPE(vocab=vocab, merges=[("▁", "w")], unk_token="<unk>", byte_fallback=True)
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    backend.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    backend.add_special_tokens(["<s>", "</s>"])
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    return Tokenizer(backend, {"bos_token": "<s>", "eos_token": "</s>"})
+
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if message.role == 'bad' %}"
+    "{{ raise_exception('unknown role') }}{% endif %}"
+    "<s>{{ message.role }}\n{{ message.content }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+)
+
+
+def toy_text() -> ModelText:
+    tokenizer = byte_level()
+    assert tokenizer.eos_id is not None
+    defaults = GenerationDefaults(
+        frozenset([tokenizer.eos_id]), SamplingParams(max_tokens=None, temperature=0)
+    )
+    return ModelText(tokenizer, ChatTemplate(CHAT_TEMPLATE), defaults)
+
+
+def toy_llm(**options: Any) -> LLM:
+    """The toy model behind a byte-level tokenizer; greedy unless asked otherwise."""
+    text = toy_text()
+    assert text.tokenizer is not None
+    executor = options.pop("executor", None) or make_toy(
+        vocab_size=text.tokenizer.vocab_size, max_positions=400, num_pages=100
+    )
+    return LLM.from_executor(executor, text, name="toy", **options)

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
-from tokenizers import Tokenizer as RustTokenizer
 
 from ingot.errors import ArtifactError, RequestError
 from ingot.runtime.sampling import SamplingParams
@@ -22,52 +20,14 @@ from ingot.runtime.text import (
     read_generation_config,
 )
 
+from .conftest import byte_level, sentence_piece
+
 TEXTS = [
     "Hello, world!",
     "naïve café / 北京 🏳️‍🌈 👩🏽‍🚀 𓀀𓁐",
     "a � b",
     "  leading and   inner spaces\n\ttabs\r\n",
 ]
-
-
-def byte_level() -> Tokenizer:
-    """One token a byte, a few merges: characters of several bytes are spread over tokens."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {symbol: index for index, symbol in enumerate(alphabet)}
-    merges = [("l", "l"), ("Ġ", "w"), ("ð", "Ł")]
-    for left, right in merges:
-        vocab[left + right] = len(vocab)
-    backend = RustTokenizer(models.BPE(vocab=vocab, merges=merges))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([AddedToken("<s>", special=True), AddedToken("</s>", special=True)])
-    return Tokenizer(backend, {"eos_token": "</s>"})
-
-
-def sentence_piece() -> Tokenizer:
-    """Spaces as ▁, unknown characters as bytes, the leading space stripped."""
-    vocab = {"<unk>": 0, "<s>": 1, "</s>": 2}
-    vocab |= {f"<0x{byte:02X}>": byte + 3 for byte in range(256)}
-    for symbol in "▁abcdefghijklmnopqrstuvwxyzH,.!":
-        vocab[symbol] = len(vocab)
-    vocab["▁w"] = len(vocab)
-    backend = RustTokenizer(
-        models.BPE(vocab=vocab, merges=[("▁", "w")], unk_token="<unk>", byte_fallback=True)
-    )
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    backend.decoder = decoders.Sequence(
-        [
-            decoders.Replace("▁", " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
-    )
-    backend.add_special_tokens(["<s>", "</s>"])
-    backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
-    return Tokenizer(backend, {"bos_token": "<s>", "eos_token": "</s>"})
 
 
 TOKENIZERS = {"byte_level": byte_level(), "sentence_piece": sentence_piece()}
