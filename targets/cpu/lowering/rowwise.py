@@ -7,7 +7,7 @@ from ingot.ir import (
     Add,
     Glu,
     Mul,
-    Op,
+    OpView,
     Round,
     Scale,
     SelectRows,
@@ -106,13 +106,13 @@ def new_result(context: Context, value: Value, rows: Rows) -> View:
     return view
 
 
-def name_of(context: Context, op: Op) -> str:
+def name_of(context: Context, op: OpView) -> str:
     """Return a name for what an operation becomes: its place in the plan and its kind."""
-    return f"{len(context.launches)}.{op.OPERATION_NAME.removeprefix('lm.')}"
+    return f"{len(context.launches)}.{op.operation.name.removeprefix('lm.')}"
 
 
 def launch_rows(
-    context: Context, op: Op, kernel: Kernel, arguments: Mapping[str, Argument], rows: Rows
+    context: Context, op: OpView, kernel: Kernel, arguments: Mapping[str, Argument], rows: Rows
 ) -> None:
     """Add a launch whose unit of work is a row."""
     context.launch(

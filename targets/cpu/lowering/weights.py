@@ -1,5 +1,7 @@
 """Weights as arguments of kernels: which packing, how many bytes, under which name."""
 
+from math import prod
+
 import torch
 
 from ingot.ir import BF16Type, F16Type, F32Type, Value, encoding_of, logical_type, shape_of
@@ -13,6 +15,9 @@ from .expressions import expression_key, expression_name
 VECTOR = "vector"
 """Not a packing of matrices: float32 numbers one after the other, padded to 16."""
 
+PLAIN = "plain"
+"""Row-major in the type of the expression, as the kernels of remainders read weights."""
+
 _DTYPES = {F32Type: torch.float32, BF16Type: torch.bfloat16, F16Type: torch.float16}
 
 
@@ -21,6 +26,13 @@ def add_vector(context: Context, value: Value) -> Argument:
     (size,) = shape_of(value)
     num_bytes = 4 * padded(size, 16)
     return weight(_add(context, value, VECTOR, num_bytes, num_bytes))
+
+
+def add_plain(context: Context, value: Value) -> Argument:
+    """Pass a weight as it is: row-major, in its own element type."""
+    element = logical_type(value).element_type
+    num_bytes = prod(shape_of(value)) * (int(str(element).lstrip("bfi")) // 8)
+    return weight(_add(context, value, PLAIN, num_bytes, num_bytes))
 
 
 def add_matrix(context: Context, value: Value, *, gathered: bool = False) -> Argument:

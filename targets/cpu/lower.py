@@ -1,0 +1,138 @@
+"""The lowering of an `lm` module to a program: one row of a table for each operation."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ingot.errors import UnsupportedError
+from ingot.ir import (
+    Activation,
+    Add,
+    AddLayerNorm,
+    AddRmsNorm,
+    Attention,
+    Embedding,
+    Glu,
+    LayerNorm,
+    Linear,
+    Module,
+    Mul,
+    Op,
+    OpView,
+    RmsNorm,
+    Rope,
+    Round,
+    Scale,
+    SelectRows,
+    Slice,
+    Softcap,
+    func,
+    is_weight_expression,
+    place_of,
+)
+from ingot.targets.base import ModelFacts, Program
+
+from .lowering.attention import lower_attention, page_bytes
+from .lowering.context import Context
+from .lowering.linear import lower_embedding, lower_linear
+from .lowering.norm import (
+    lower_add_layer_norm,
+    lower_add_rms_norm,
+    lower_layer_norm,
+    lower_rms_norm,
+)
+from .lowering.remainder import lower_call
+from .lowering.rope import lower_rope
+from .lowering.rowwise import (
+    lower_activation,
+    lower_add,
+    lower_glu,
+    lower_mul,
+    lower_round,
+    lower_scale,
+    lower_select_rows,
+    lower_softcap,
+)
+from .memory import place_barriers, place_buffers
+from .plan import KvCache, KvDtype, Limits, Plan
+
+
+def _lower_slice(context: Context, op: Slice) -> None:
+    """A slice is no launch: its value is a view of the columns."""
+    context.views[op.out] = context.views[op.x].slice(op.offset, op.size)
+
+
+TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
+    Activation: lower_activation,
+    Add: lower_add,
+    AddLayerNorm: lower_add_layer_norm,
+    AddRmsNorm: lower_add_rms_norm,
+    Attention: lower_attention,
+    Embedding: lower_embedding,
+    Glu: lower_glu,
+    LayerNorm: lower_layer_norm,
+    Linear: lower_linear,
+    Mul: lower_mul,
+    RmsNorm: lower_rms_norm,
+    Rope: lower_rope,
+    Round: lower_round,
+    Scale: lower_scale,
+    SelectRows: lower_select_rows,
+    Slice: _lower_slice,
+    Softcap: lower_softcap,
+    func.CallOp: lower_call,
+}
+
+
+def lower(module: Module, facts: ModelFacts, kv_dtype: KvDtype) -> Program:
+    """Lower the step function of a module.
+
+    Raises `UnsupportedError`, with the operation and its place in the model's source, for what this
+    target cannot run.
+    """
+    context = Context(module, facts, kv_dtype)
+    *operations, last = module.step.entry_block.operations
+    for operation in operations:
+        if operation.operation in context.done or _is_weight(operation):
+            continue
+        lowering = TABLE.get(type(operation))
+        if lowering is None:
+            raise UnsupportedError(
+                f"{operation.operation.name} has no lowering for the CPU",
+                where=place_of(operation.location) or "step",
+                hint="Report the model; `ingot opt` shows the module.",
+            )
+        lowering(context, operation)
+    (logits,) = last.operands
+    return Program(
+        plan=_plan(context, context.views[logits].buffer),
+        kernels=tuple(context.kernels[name] for name in sorted(context.kernels)),
+        weights=tuple(context.weights.values()),
+    )
+
+
+def _is_weight(operation: OpView) -> bool:
+    return all(is_weight_expression(value) for value in operation.results)
+
+
+def _plan(context: Context, logits: int) -> Plan:
+    launches, phases = place_barriers(context.launches, context.effects)
+    buffers = place_buffers(context.requests, context.effects, phases, kept=(logits,))
+    limits = Limits(context.facts.vocab_size, context.facts.max_positions)
+    return Plan(limits, _kv_cache(context), buffers, launches, logits)
+
+
+def _kv_cache(context: Context) -> KvCache:
+    shapes = set(context.layers.values())
+    if len(shapes) > 1:
+        raise UnsupportedError(
+            f"the layers' KV caches differ: {', '.join(sorted(map(str, shapes)))}",
+            hint="Report the model; the CPU target keeps one shape of cache.",
+        )
+    if not shapes:
+        return KvCache(0, 1, 1, context.kv_dtype, 64)
+    (shape,) = shapes
+    layers = max(context.layers) + 1
+    return KvCache(layers, shape.kv_heads, shape.head_dim, shape.dtype, page_bytes(shape))
+
+
+__all__ = ["TABLE", "Op", "lower"]

@@ -1,0 +1,124 @@
+"""The CPU target: x86-64 at three levels of its instruction set."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ingot.errors import UsageError
+from ingot.ir import BF16Type, Linear, Module, Quant, logical_type
+from ingot.passes import Pass, Phase, find_pass, parse_pipeline
+from ingot.targets.base import Build, PackedWeight, Settings, Stage, Target
+
+from .codegen import compile_levels
+from .kernel import Kernel
+from .levels import LEVELS, level_named
+from .lower import lower
+from .lowering.weights import PLAIN, VECTOR
+from .packing import PACKINGS, pack_vector
+from .plan import KvDtype
+
+DEFAULT_LINEAR, DEFAULT_EMBEDDING = "int4-g32", "int8"
+
+
+def pipeline(settings: Settings) -> str:
+    """Return the passes for some settings, as text."""
+    return (
+        "raise,canonicalize,select-rows,outline,"
+        f"{_quantize(settings)},merge-linears,fuse-norms,round-activations,fuse-rounding,canonicalize"
+    )
+
+
+def _quantize(settings: Settings) -> str:
+    """Return the pass that encodes weights; what is stored encoded is kept unless asked."""
+    asked = settings.linear != "auto"
+    linear = settings.linear if asked else DEFAULT_LINEAR
+    embedding = settings.embedding
+    if embedding == "auto":
+        embedding = "none" if linear == "none" else DEFAULT_EMBEDDING
+    quantize: Any = find_pass("quantize")
+    chosen = quantize(
+        linear=linear,
+        embedding=embedding,
+        overrides=settings.overrides,
+        requantize=asked or settings.embedding != "auto",
+        float="" if settings.dtype == "auto" else settings.dtype,
+    )
+    return str(chosen)
+
+
+def _run_passes(build: Build) -> Build:
+    text = pipeline(build.settings)
+
+    def callback(one: Pass, module: Module, phase: Phase) -> None:
+        if phase == "after":
+            build.watch(one.name(), module)
+
+    parse_pipeline(text).run(build.module, callback)
+    return replace(build, pipeline=text)
+
+
+def _lower(build: Build) -> Build:
+    program = lower(build.module, build.facts, _kv_dtype(build))
+    plan = program.plan.text()
+    build.watch("plan", plan)
+    files = {**build.files, "targets/cpu/plan.json": plan.encode()}
+    return replace(build, program=program, files=files)
+
+
+def _kv_dtype(build: Build) -> KvDtype:
+    """Return the type of the KV cache; "auto" is float32 for models whose weights all are."""
+    if build.settings.kv_dtype != "auto":
+        return build.settings.kv_dtype
+    linears = [op for op in build.module.step.entry_block.operations if isinstance(op, Linear)]
+    small = any(
+        isinstance(op.w.type, Quant) or isinstance(logical_type(op.w).element_type, BF16Type)
+        for op in linears
+    )
+    return "bfloat16" if small else "float32"
+
+
+def _generate(build: Build) -> Build:
+    assert build.program is not None
+    names = build.settings.levels or tuple(level.name for level in LEVELS)
+    known = [level.name for level in LEVELS]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no level {name!r}", hint=f"Levels: {', '.join(known)}.")
+    kernels = [kernel for kernel in build.program.kernels if isinstance(kernel, Kernel)]
+    objects = compile_levels(kernels, [level_named(name) for name in names])
+    files = {f"targets/cpu/kernels-{name}.o": code for name, code in objects.items()}
+    return replace(
+        build,
+        settings=replace(build.settings, levels=tuple(names)),
+        files={**build.files, **files},
+        notes={"kernels": [kernel.name for kernel in kernels]},
+    )
+
+
+def _pack(weight: PackedWeight, value: Any) -> NDArray[np.uint8]:
+    """Return the bytes of an evaluated weight expression in its packing."""
+    if weight.packing == VECTOR:
+        packed = pack_vector(value)
+    elif weight.packing == PLAIN:
+        packed = value.contiguous().view(torch.uint8).reshape(-1)
+    else:
+        packed = PACKINGS[weight.packing].pack(value)
+    data: NDArray[np.uint8] = packed.numpy()
+    return data
+
+
+TARGET = Target(
+    name="cpu",
+    description="x86-64, from any of them to AVX-512 with VNNI",
+    levels=tuple(level.name for level in LEVELS),
+    pipeline=pipeline,
+    stages=(
+        Stage("passes", _run_passes),
+        Stage("lower", _lower),
+        Stage("kernels", _generate),
+    ),
+    pack=_pack,
+)
