@@ -6,6 +6,7 @@
 NB_MODULE(_native, module) {
   module.doc() = "Ingot's native runtime: executor, KV cache and sampler.";
   nanobind::exception<ingot::Error>(module, "Error", PyExc_ValueError);
+  nanobind::set_leak_warnings(false);  // objects alive at exit are no news for a user
   module.def("cpu_level", &ingot::cpu_level);
   ingot::bind_team(module);
   ingot::bind_executor(module);
