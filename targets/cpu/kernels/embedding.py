@@ -1,0 +1,117 @@
+"""Embedding: rows of a packed table as float32.
+
+The table has the packing that linear kernels read, so that an output head can share it: a row
+is one of 16 lanes, and its elements lie in every fourth byte word of the panel.
+"""
+
+from functools import partial
+
+from ingot.targets.cpu.build import F32, I8, I16, I32, I64, Pointer, Value, constant, loop
+from ingot.targets.cpu.kernel import Arguments, Kernel, Slot
+from ingot.targets.cpu.levels import Level
+from ingot.targets.cpu.packing import GROUP, LANES, PACKINGS, Packing
+
+_QUADS = 8
+_QUAD_BYTES = 64
+_CODES = I8.x(4)
+_FLOATS = F32.x(4)
+
+
+def embedding_kernel(packing: str, k: int) -> Kernel:
+    """Return the kernel that gathers rows of `k` features.  A unit is a token.
+
+    Slots: `tokens` (i32 indices of rows), `table`, `y`, `y_stride` (bytes).
+    """
+    slots = (Slot("tokens"), Slot("table"), Slot("y"), Slot("y_stride", "integer"))
+    body = partial(_gather, packing=PACKINGS[packing], k=k)
+    return Kernel(f"embedding_{packing}_k{k}", slots, body)
+
+
+def _gather(level: Level, arguments: Arguments, *, packing: Packing, k: int) -> None:
+    with loop(arguments.begin, arguments.end) as tokens:
+        row = arguments.pointer("tokens").load(I32, tokens.index * 4).to(I64)
+        panel = arguments.pointer("table").at(row // LANES * packing.panel_bytes(k))
+        y = arguments.pointer("y").at(tokens.index * arguments.integer("y_stride"))
+        lane = row % LANES
+        if packing.name == "f32":
+            _gather_f32(panel.at(lane * 4), y, k)
+        elif packing.name == "bf16":
+            _gather_bf16(panel.at(lane * 4), y, k)
+        else:
+            _gather_groups(level, packing, panel, lane, y, k)
+
+
+def _gather_f32(column: Pointer, y: Pointer, k: int) -> None:
+    with loop(0, k) as each:
+        y.store(column.load(F32, each.index * 64), each.index * 4)
+
+
+def _gather_bf16(column: Pointer, y: Pointer, k: int) -> None:
+    # An odd k writes one element of padding, which rows have: they are rounded up to 16.
+    with loop(0, -(-k // 2)) as each:
+        pair = column.load(I32, each.index * 64)
+        for half, bits in enumerate((pair << 16, pair & 0xFFFF0000)):
+            y.store(bits.bitcast(F32), each.index * 8 + 4 * half)
+
+
+def _gather_groups(
+    level: Level, packing: Packing, panel: Pointer, lane: Value, y: Pointer, k: int
+) -> None:
+    full, rest = divmod(k, GROUP)
+    with loop(0, full) as groups:
+        _gather_group(level, packing, panel, lane, groups.index, y, k, _QUADS)
+    if rest:
+        _gather_group(level, packing, panel, lane, constant(I64, full), y, k, -(-rest // 4))
+
+
+def _gather_group(
+    level: Level,
+    packing: Packing,
+    panel: Pointer,
+    lane: Value,
+    group: Value,
+    y: Pointer,
+    k: int,
+    quads: int,
+) -> None:
+    """Write the first `quads` quads of a group; they end before the next multiple of 16."""
+    per_block = packing.span // GROUP
+    block = panel.at(group // per_block * packing.block_bytes)
+    place = group % per_block
+    scale = _scale(level, packing, panel, block, place, lane, k)
+    for quad in range(quads):
+        codes = _codes(packing, block, place, lane, quad)
+        value = codes * scale
+        if packing.name == "q4m":
+            value = value + level.half_to_float(block.load(I16, lane * 2 + 288))
+        y.store(value, group * (4 * GROUP) + 16 * quad)
+
+
+def _scale(
+    level: Level,
+    packing: Packing,
+    panel: Pointer,
+    block: Pointer,
+    place: Value,
+    lane: Value,
+    k: int,
+) -> Value:
+    if packing.name == "q8c":
+        tail = packing.panel_bytes(k) - packing.tail_bytes
+        return panel.load(F32, lane * 4 + tail)
+    offset = lane * 2 + 256 if packing.name == "q4m" else place * 32 + lane * 2 + 1024
+    return level.half_to_float(block.load(I16, offset))
+
+
+def _codes(packing: Packing, block: Pointer, place: Value, lane: Value, quad: int) -> Value:
+    """Return four codes of a row as floats, less the zero point."""
+    at = block.at(lane * 4)
+    if packing.name.startswith("q8"):
+        biased = at.load(_CODES, place * 512 + quad * _QUAD_BYTES)
+        return (biased ^ 0x80).to(I32).to(F32)
+    packed = at.load(_CODES, place * 256 + quad % 4 * _QUAD_BYTES)
+    codes = (packed >> 4 if quad >= 4 else packed & 15).to_unsigned(I32).to(F32)
+    if packing.name == "q4m":
+        return codes
+    zero = block.load(I8, place * 16 + lane + 1152).to_unsigned(I32).to(F32)
+    return codes - zero
