@@ -17,7 +17,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.errors import RequestError
+from ingot.errors import RequestError, UsageError
 from ingot.runtime.executor import Executor
 from ingot.runtime.sampling import SamplingParams
 
@@ -64,7 +64,7 @@ class Engine:
         self.scheduler = Scheduler(
             self.limits, options.max_running, reuse_prefixes=options.reuse_prefixes
         )
-        self.max_length = min(self.scheduler.max_length, options.max_length or 2**62)
+        self.max_length = _choose_max_length(options.max_length, self.scheduler.max_length)
         self.observer = observer or Observer()
         self._executor, self._sampler = executor, sampler
         self._inbox: queue.SimpleQueue[Request | _Cancel | None] = queue.SimpleQueue()
@@ -323,3 +323,15 @@ class Engine:
             log.exception("the owner of request %d is gone", request.request_id)
             if reason is None:
                 self.cancel(request.request_id)
+
+
+def _choose_max_length(asked: int | None, possible: int) -> int:
+    if asked is None:
+        return possible
+    if not 2 <= asked <= possible:
+        raise UsageError(
+            f"a length of {asked} tokens is not possible",
+            where="max_length",
+            hint=f"Give 2 to {possible}: what the model and the KV cache hold.",
+        )
+    return asked
