@@ -23,3 +23,4 @@ from .core import replace as replace
 from .core import rewrite as rewrite
 from .core import rounding as rounding
 from .core import verify_pass as verify_pass
+from .core import verifying as verifying

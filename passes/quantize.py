@@ -27,7 +27,7 @@ from ingot.ir import (
     weight_symbols,
 )
 
-from .core import Contract, Pass, blocks, erase_dead, lossy, ops_of, step_block
+from .core import Contract, Pass, blocks, erase_dead, lossy, ops_of, rounding, step_block
 
 NONE = "none"
 _FLOATS: dict[str, Any] = {"float32": F32Type, "bfloat16": BF16Type}
@@ -54,11 +54,11 @@ class QuantizePass(Pass):
     float: str = ""
 
     def promise(self) -> Contract:
-        """Return a budget by the coarsest encoding asked for; floats alone lose almost nothing."""
+        """Return a budget by the coarsest encoding asked for, that of bfloat16 if there is none."""
         rules = (encoding for _, encoding in self._rules())
         asked = {self.linear, self.embedding, self.head or NONE, *rules} - {NONE}
         if not asked:
-            return lossy("rms", 0.02)
+            return rounding(0.02)
         return lossy("rms", 0.5 if any(name.startswith("int4") for name in asked) else 0.05)
 
     def run(self, module: Module) -> None:

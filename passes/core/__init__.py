@@ -28,4 +28,5 @@ from .verification import measure as measure
 from .verification import random_sample as random_sample
 from .verification import random_weights as random_weights
 from .verification import verify_pass as verify_pass
+from .verification import verifying as verifying
 from .weights import hoist_weights as hoist_weights

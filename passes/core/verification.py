@@ -22,6 +22,7 @@ from ingot.ir import (
 from .base import Pass
 from .blocks import blocks
 from .contract import Contract
+from .pipeline import Callback, Phase
 
 Weights = Mapping[str, Tensor | QuantTensor]
 
@@ -72,8 +73,28 @@ def verify_pass(one: Pass, module: Module, weights: Weights, sample: Sample) -> 
     expected = sample.logits(module, weights)
     one.run(module)
     module.verify(f"after pass {one}")
+    return _checked(one, expected, sample.logits(module, weights))
+
+
+def verifying(weights: Weights, sample: Sample) -> Callback:
+    """Return the callback of a pipeline that holds each of its passes to its contract."""
+    latest: list[Tensor] = []
+
+    def check(one: Pass, module: Module, phase: Phase) -> None:
+        if phase == "before" and latest:
+            return
+        logits = sample.logits(module, weights)
+        if phase == "after":
+            _checked(one, latest.pop(), logits)
+        latest.append(logits)
+
+    return check
+
+
+def _checked(one: Pass, expected: Tensor, found: Tensor) -> float:
+    """Return the error of a pass; raise VerificationError if it breaks the contract."""
     contract = one.promise()
-    error = measure(contract, expected, sample.logits(module, weights))
+    error = measure(contract, expected, found)
     if not error <= contract.tolerance:
         raise VerificationError(
             f"changes the logits by {error:.3g} of their size ({contract.metric}); "

@@ -1,6 +1,6 @@
 """The five architectures at odd small sizes, imported once, with transformers' own model beside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,15 @@ class Model:
             logits = model(input_ids=tokens.unsqueeze(0), use_cache=False).logits[0]
         assert isinstance(logits, Tensor)
         return logits
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: tensors this small are slower on more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

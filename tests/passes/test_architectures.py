@@ -7,7 +7,7 @@ import torch
 
 from ingot.errors import UnsupportedError
 from ingot.ir import Batch, run_step
-from ingot.passes import Sample, all_passes, parse_pipeline, verify_pass
+from ingot.passes import Sample, all_passes, parse_pipeline, verify_pass, verifying
 
 from .conftest import Model
 
@@ -15,7 +15,12 @@ PIPELINE = (
     "raise,canonicalize,select-rows,outline,quantize,merge-linears,fuse-norms,"
     "round-activations,fuse-rounding,canonicalize"
 )
-ENCODINGS = ("linear=int8", "linear=int4-g64-sym,head=int8-g32", "linear=none,embedding=none")
+ENCODINGS = (
+    "linear=int8",
+    "linear=int4-g64-sym,head=int8-g32",
+    "linear=none,embedding=none",
+    "linear=none,embedding=none,float=bfloat16",
+)
 PATTERNS = (
     "activation",
     "elementwise",
@@ -42,12 +47,9 @@ def test_nothing_is_left_in_torch_and_logits_equal_transformers(model: Model) ->
 
 
 def test_every_pass_keeps_its_contract(model: Model, sample: Sample) -> None:
-    module = model.module()
-    seen = set()
-    for one in parse_pipeline(PIPELINE).passes:
-        verify_pass(one, module, model.weights, sample)
-        seen.add(one.name())
-    assert seen == set(all_passes())
+    pipeline = parse_pipeline(PIPELINE)
+    pipeline.run(model.module(), verifying(model.weights, sample))
+    assert {one.name() for one in pipeline.passes} == set(all_passes())
 
 
 @pytest.mark.parametrize("options", ENCODINGS)
@@ -68,10 +70,9 @@ def test_a_removed_pattern_leaves_a_remainder_that_computes_the_same(
 ) -> None:
     model = models(architecture)
     module = model.module()
-    for one in parse_pipeline(f"raise{{without={name}}},canonicalize,outline").passes:
-        verify_pass(one, module, model.weights, sample)
-    step = str(module).partition("func.func private")
-    assert "torch" not in (step[0] if "@step" in step[0] else str(module.step))
+    pipeline = parse_pipeline(f"raise{{without={name}}},canonicalize,outline")
+    pipeline.run(module, verifying(model.weights, sample))
+    assert "torch" not in str(module.step)
 
 
 def test_removed_patterns_make_functions_that_layers_share(

@@ -23,6 +23,7 @@ from ingot.passes import (
     replace,
     rewrite,
     verify_pass,
+    verifying,
 )
 
 TEXTS = (
@@ -151,6 +152,13 @@ def test_a_broken_contract_names_pass_and_error() -> None:
     module = Module.parse(MODULE)
     with pytest.raises(VerificationError, match=r"pass test-pipeline.*\n?.*0\.5.*exact"):
         verify_pass(Wrong(), module, random_weights(module), random_sample(9))
+
+
+def test_a_pipeline_can_hold_its_passes_to_their_contracts() -> None:
+    module = Module.parse(MODULE)
+    check = verifying(random_weights(module), random_sample(9))
+    with pytest.raises(VerificationError, match="pass test-pipeline"):
+        Pipeline((find_pass("canonicalize")(), Wrong())).run(module, check)
 
 
 def test_a_kept_contract_gives_the_error() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ingot.ir import Module
-from ingot.passes import Sample, find_pass, parse_pipeline, random_weights, verify_pass
+from ingot.passes import Sample, find_pass, parse_pipeline, random_weights, verifying
 
 Run = Callable[[str, str], Module]
 V = "!torch.vtensor<[1,?,4],f32>"
@@ -149,8 +149,7 @@ def checked(source: str, pipeline: str) -> str:
     """Return the step after the passes of `pipeline`, each of which must keep its contract."""
     module = Module.parse(source, "test.mlir")
     weights = random_weights(module)
-    for one in parse_pipeline(pipeline).passes:
-        verify_pass(one, module, weights, SAMPLE)
+    parse_pipeline(pipeline).run(module, verifying(weights, SAMPLE))
     return str(module.step)
 
 
