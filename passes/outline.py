@@ -12,7 +12,6 @@ from ingot.ir import (
     FromTorch,
     FunctionType,
     InsertionPoint,
-    InvalidOp,
     Location,
     Module,
     Operation,
@@ -127,12 +126,13 @@ def _bridge_crossings(block: Block) -> None:
 
 def _outside(tensor: Value, reader: OpView) -> Value:
     """Return `tensor` as a value outside torch; refuse what cannot be one."""
-    if torch_tensor(tensor) is None:
+    value = features(tensor)
+    if value is not None:
+        return value
+    sizes = shape(tensor)
+    if torch_tensor(tensor) is None or (DYNAMIC in sizes and sizes[:2] != (1, DYNAMIC)):
         raise _refused(reader, f"reads {tensor.type} that was made before an op of lm")
-    try:
-        return features(tensor) or FromTorch(tensor).out
-    except InvalidOp as problem:
-        raise _refused(reader, f"reads {tensor.type} that was made before an op of lm") from problem
+    return FromTorch(tensor).out
 
 
 def _outline(module: Module, group: Sequence[OpView], functions: dict[str, str]) -> None:

@@ -74,7 +74,7 @@ class QuantizePass(Pass):
             erase_dead(block)
         if unmatched:
             raise UsageError(
-                f"no weight is called {', '.join(sorted(unmatched))}",
+                f"no weight of a linear or table is called {', '.join(sorted(unmatched))}",
                 where="pass quantize, option overrides",
                 hint="Patterns match names of weights, as in *.down_proj.weight=int8.",
             )

@@ -158,7 +158,7 @@ _ALONG = {
     amax amin argmax argmin max.dim min.dim sort slice.Tensor select.int gather flip cat stack
     narrow index_select unbind.int std.dim var.dim any.dim all.dim prod.dim_int""".split(),
     2: """topk split.Tensor split_with_sizes chunk linalg_vector_norm norm.ScalarOpt_dim
-    tensor_split.sections""".split(),
+    tensor_split.sections repeat_interleave.self_int""".split(),
 }
 
 

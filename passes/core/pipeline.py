@@ -38,7 +38,7 @@ class Pipeline:
             if callback is not None:
                 callback(one, module, "before")
             one.run(module)
-            module.verify()
+            module.verify(f"module after pass {one}")
             if callback is not None:
                 callback(one, module, "after")
 

@@ -47,6 +47,9 @@ CONFIGS: dict[str, tuple[str, dict[str, object]]] = {
     "gpt2": ("gpt2", {**GPT2, "bos_token_id": 1, "eos_token_id": 2}),
 }
 
+BFLOAT16 = ("llama-mha-tied",)
+"""Those whose checkpoint stores bfloat16."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -92,9 +95,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
     def get(name: str) -> Model:
         if name not in made:
             kind, options = CONFIGS[name]
-            folder = write_random_checkpoint(
-                root / name, AutoConfig.for_model(kind, **options), seed=3
-            )
+            stored = torch.bfloat16 if name in BFLOAT16 else torch.float32
+            config = AutoConfig.for_model(kind, **options)
+            folder = write_random_checkpoint(root / name, config, seed=3, dtype=stored)
             checkpoint = open_checkpoint(folder)
             made[name] = Model(name, folder, checkpoint.weights, import_model(checkpoint))
         return made[name]

@@ -326,7 +326,7 @@ def test_quantize_options(run: Run, options: str, table: str, plain: str, stored
     [
         ("linear=int5", "'int5' is no encoding of weights"),
         ("linear=int8-act", "'int8-act' is no encoding"),
-        ("overrides=*.q_proj=int8", r"no weight is called \*\.q_proj"),
+        ("overrides=*.q_proj=int8", r"no weight .* is called \*\.q_proj"),
         ("float=float64", "'float64' is no type of weights"),
         ("embedding=int8,head=int4-g32", "is the embedding, as int8, and the head, as int4-g32"),
     ],
