@@ -166,7 +166,7 @@ def test_the_printed_curl_line_answers_and_sigterm_drains() -> None:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(5)]
         assert lines[0].startswith("Serving toy on http://127.0.0.1:")
-        program, address, *rest = shlex.split("".join(lines[2:4]))
+        program, address, *rest = shlex.split("".join(lines[2:4]).replace("\\\n", " "))
         options = list(zip(rest[::2], rest[1::2], strict=True))
         assert program == "curl" and [name for name, _ in options] == ["-H", "-H", "-d"]
         headers = dict(value.split(": ") for name, value in options if name == "-H")
