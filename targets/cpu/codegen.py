@@ -75,10 +75,10 @@ def _run_worker(text: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def _failing(kernels: Sequence[Kernel], level: Level) -> list[str]:
-    """Return the names of the kernels that fail, found by halving."""
-    if _run_worker(kernels_to_mlir(kernels, level)).returncode == 0:
-        return []
+    """Return the names of those that fail, of kernels that fail together; found by halving."""
     if len(kernels) == 1:
         return [kernels[0].name]
-    half = len(kernels) // 2
-    return _failing(kernels[:half], level) + _failing(kernels[half:], level)
+    middle = len(kernels) // 2
+    halves = (kernels[:middle], kernels[middle:])
+    failing = [half for half in halves if _run_worker(kernels_to_mlir(half, level)).returncode]
+    return [name for half in failing for name in _failing(half, level)]

@@ -8,10 +8,13 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+import torch
 
+from ingot.ir import Encoding, Offset, QuantTensor
 from ingot.targets.cpu.codegen import compile_kernels
 from ingot.targets.cpu.kernel import SCRATCH_BYTES, Kernel
 from ingot.targets.cpu.levels import LEVELS, Level
+from ingot.targets.cpu.packing import PACKINGS, Weight
 
 _PROTOTYPE = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
@@ -78,3 +81,66 @@ def level(request: pytest.FixtureRequest) -> Level:
     """Every level that this machine can run."""
     assert isinstance(request.param, Level)
     return request.param
+
+
+@pytest.fixture
+def vector_levels() -> list[Level]:
+    """The levels of this machine that must compute the same bits: those with FMA."""
+    return [level for level in HOST_LEVELS if "fma" in level.features]
+
+
+_ENCODINGS = {"q4z": "int4-g32", "q4m": "int4-g32-min", "q8g": "int8-g32", "q8c": "int8"}
+
+
+def _random_weight(packing: str, n: int, k: int, encoding: str | None = None) -> Weight:
+    generator = torch.Generator().manual_seed(n * k)
+    if packing in ("f32", "bf16"):
+        floats = torch.randn(n, k, generator=generator)
+        return floats if packing == "f32" else floats.to(torch.bfloat16)
+    kind = Encoding.parse(encoding or _ENCODINGS[packing])
+    low, high, dtype = (0, 16, torch.uint8) if kind.bits == 4 else (-127, 128, torch.int8)
+    codes = torch.randint(low, high, (n, k), generator=generator).to(dtype)
+    shape = (n, kind.groups(k))
+    scale_type = torch.float16 if kind.scale_bits == 16 else torch.float32
+    scales = (torch.rand(shape, generator=generator) * 0.01 + 0.001).to(scale_type)
+    offsets = None
+    if kind.offset is Offset.ZERO_POINT:
+        offsets = torch.randint(0, 16, shape, generator=generator).to(torch.uint8)
+    if kind.offset is Offset.MINIMUM:
+        offsets = (torch.randn(shape, generator=generator) * 0.05).to(torch.float16)
+    return QuantTensor(kind, codes, scales, offsets)
+
+
+@pytest.fixture
+def random_weight() -> Callable[..., Weight]:
+    """Return a function that makes a random `[n, k]` weight for a packing, the same each time.
+
+    Codes, scales and offsets are drawn at their extremes, so they need no quantising.
+    """
+    return _random_weight
+
+
+@pytest.fixture
+def dense() -> Callable[[Weight], np.ndarray]:
+    """Return a function that gives the float64 values that a weight stands for."""
+
+    def values(weight: Weight) -> np.ndarray:
+        if isinstance(weight, QuantTensor):
+            weight = weight.dequantize(torch.float64)
+        result: np.ndarray = weight.to(torch.float64).numpy()
+        return result
+
+    return values
+
+
+@pytest.fixture
+def packed() -> Callable[[str, Weight], np.ndarray]:
+    """Return a function that packs a weight into an aligned buffer."""
+
+    def pack(packing: str, weight: Weight) -> np.ndarray:
+        data = PACKINGS[packing].pack(weight).numpy()
+        buffer = aligned(data.size, np.uint8)
+        buffer[:] = data
+        return buffer
+
+    return pack
