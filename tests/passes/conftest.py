@@ -34,6 +34,12 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+YARN_ROPE = {
+    "rope_type": "yarn",
+    "rope_theta": 1e4,
+    "factor": 4.0,
+    "original_max_position_embeddings": 128,
+}
 GPT2 = {"n_embd": 36, "n_layer": 2, "n_head": 3, "n_positions": 512, "vocab_size": 97}
 CONFIGS: dict[str, tuple[str, dict[str, object]]] = {
     "llama": ("llama", {**SMALL, "rope_parameters": LLAMA3_ROPE, "tie_word_embeddings": False}),
@@ -41,7 +47,10 @@ CONFIGS: dict[str, tuple[str, dict[str, object]]] = {
         "llama",
         {**SMALL, "num_key_value_heads": 5, "tie_word_embeddings": True, "attention_bias": True},
     ),
-    "qwen2": ("qwen2", {**SMALL, "hidden_size": 48, "num_attention_heads": 6, "head_dim": 8}),
+    "qwen2": (
+        "qwen2",
+        {**SMALL, "hidden_size": 48, "num_attention_heads": 6, "rope_parameters": YARN_ROPE},
+    ),
     "qwen3": ("qwen3", {**SMALL, "head_dim": 12, "tie_word_embeddings": True}),
     "mistral": ("mistral", {**SMALL, "sliding_window": 3, "tie_word_embeddings": False}),
     "gpt2": ("gpt2", {**GPT2, "bos_token_id": 1, "eos_token_id": 2}),
