@@ -10,13 +10,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ingot.errors import UnsupportedError
 from ingot.ir import (
-    DYNAMIC,
     Block,
     FromTorch,
     FunctionType,
@@ -24,18 +22,16 @@ from ingot.ir import (
     MlirModule,
     Operation,
     OpView,
-    RankedTensorType,
     ToTorch,
-    Type,
     TypeAttr,
     func,
     ir,
     llvm,
-    vtensor_parts,
 )
 
 from . import generic_worker
 from .build import I64, Pointer, Value, constant
+from .generic_bridge import Passed, entry_text, passed_of
 from .kernel import Arguments, Kernel, Slot
 from .levels import Level
 
@@ -44,37 +40,6 @@ _HINT = (
     "Add a pattern to passes/raising that raises it to an op of the lm dialect, or leave it out of"
     " the model."
 )
-
-
-@dataclass(frozen=True)
-class Passed:
-    """An argument or result: sizes (`DYNAMIC` first where it has a row a token) and element types.
-
-    `outer` is the element type in memory, `inner` that of the torch value, which has a leading 1 if
-    there is a row a token.
-    """
-
-    shape: tuple[int, ...]
-    outer: str
-    inner: str
-
-    @property
-    def per_token(self) -> bool:
-        """Whether it is a buffer with a row a token, and not a weight."""
-        return bool(self.shape) and self.shape[0] == DYNAMIC
-
-    @property
-    def element_bytes(self) -> int:
-        """Size of an element in memory."""
-        return int(self.outer.lstrip("bfi")) // 8
-
-    @property
-    def strides(self) -> tuple[int | None, ...]:
-        """Elements between neighbours along each dimension; None: known at run time."""
-        strides: list[int | None] = [1] * len(self.shape)
-        for place in reversed(range(len(self.shape) - 1)):
-            strides[place] = (strides[place + 1] or 1) * self.shape[place + 1]
-        return (None, *strides[1:]) if self.per_token else tuple(strides)
 
 
 def remainder_kernel(function: func.FuncOp) -> Kernel:
@@ -90,7 +55,7 @@ def remainder_kernel(function: func.FuncOp) -> Kernel:
     inputs, outputs = _signature(function)
     request = {
         "body": _torch_body(function),
-        "entry": _entry(inputs, outputs),
+        "entry": entry_text(inputs, outputs),
         "name": f"{name}.entry",
     }
     lowered = _convert(name, request)
@@ -102,14 +67,8 @@ def _signature(function: func.FuncOp) -> tuple[tuple[Passed, ...], tuple[Passed,
     block = function.entry_block
     inputs = [(argument.type, _torch_use(argument).out.type) for argument in block.arguments]
     outputs = [(value.type, value.owner.x.type) for value in _return_of(block).operands]
-    described = [[_passed(*types) for types in group] for group in (inputs, outputs)]
+    described = [[passed_of(*types) for types in group] for group in (inputs, outputs)]
     return tuple(described[0]), tuple(described[1])
-
-
-def _passed(builtin: Type, vtensor: Type) -> Passed:
-    kind = RankedTensorType(builtin)
-    inner = vtensor_parts(vtensor)[1].replace("si", "i")
-    return Passed(tuple(kind.shape), str(kind.element_type), inner)
 
 
 def _torch_use(argument: ir.BlockArgument) -> ToTorch:
@@ -152,79 +111,6 @@ def _torch_body(function: func.FuncOp) -> str:
         body.attributes["sym_visibility"] = ir.StringAttr.get("public")
         body.attributes["torch.assume_strict_symbolic_shapes"] = ir.UnitAttr.get()
         return str(module.operation.get_asm(enable_debug_info=True))
-
-
-def _entry(inputs: Sequence[Passed], outputs: Sequence[Passed]) -> str:
-    """Return a module whose `entry` brings memrefs to tensors and back around `torch_body`."""
-    parameters = [f"%a{i}: {_memref(p)}" for i, p in enumerate(inputs)]
-    parameters += [f"%r{i}: {_memref(p)}" for i, p in enumerate(outputs)]
-    lines = [
-        "%zero = arith.constant 0 : index",
-        f"%tokens = memref.dim %r0, %zero : {_memref(outputs[0])}",
-    ]
-    for i, p in enumerate(inputs):
-        lines += _bring(i, p)
-    operands = ", ".join(f"%t{i}" for i in range(len(inputs)))
-    kind = f"({', '.join(_inner(p) for p in inputs)}) -> ({', '.join(_inner(p) for p in outputs)})"
-    lines.append(f"%c:{len(outputs)} = func.call @torch_body({operands}) : {kind}")
-    for i, p in enumerate(outputs):
-        lines += _write_back(i, p)
-    return (
-        f"func.func private @torch_body{kind}\n"
-        f"func.func @entry({', '.join(parameters)}) {{\n" + "\n".join(lines) + "\nreturn\n}\n"
-    )
-
-
-def _bring(i: int, p: Passed) -> list[str]:
-    memory, plain, wide = _memref(p), _tensor(p.shape, p.outer), _tensor(p.shape, p.inner)
-    lines = [f"%m{i} = bufferization.to_tensor %a{i} restrict : {memory} to {plain}"]
-    if p.inner == p.outer:
-        lines.append(f"%w{i} = tensor.cast %m{i} : {plain} to {plain}")
-    else:
-        lines.append(f"%w{i} = arith.extsi %m{i} : {plain} to {wide}")
-    if not p.per_token:
-        return [*lines, f"%t{i} = tensor.cast %w{i} : {wide} to {wide}"]
-    sizes = ", ".join(["1", "%tokens", *map(str, p.shape[1:])])
-    return [
-        *lines,
-        f"%t{i} = tensor.expand_shape %w{i} {_groups(p)} output_shape [{sizes}]"
-        f" : {wide} into {_inner(p)}",
-    ]
-
-
-def _write_back(i: int, p: Passed) -> list[str]:
-    assert p.per_token, "a remainder's results have a row a token"
-    wide, plain = _tensor(p.shape, p.inner), _tensor(p.shape, p.outer)
-    lines = [f"%d{i} = tensor.collapse_shape %c#{i} {_groups(p)} : {_inner(p)} into {wide}"]
-    convert = "tensor.cast" if p.inner == p.outer else "arith.trunci"
-    return [
-        *lines,
-        f"%e{i} = {convert} %d{i} : {wide} to {plain}",
-        f"bufferization.materialize_in_destination %e{i} in restrict writable %r{i}"
-        f" : ({plain}, {_memref(p)}) -> ()",
-    ]
-
-
-def _groups(p: Passed) -> str:
-    rest = [[place + 1] for place in range(1, len(p.shape))]
-    return str([[0, 1], *rest])
-
-
-def _tensor(shape: Sequence[int], element: str) -> str:
-    sizes = "".join("?x" if size == DYNAMIC else f"{size}x" for size in shape)
-    return f"tensor<{sizes}{element}>"
-
-
-def _inner(p: Passed) -> str:
-    return _tensor((1, *p.shape) if p.per_token else p.shape, p.inner)
-
-
-def _memref(p: Passed) -> str:
-    plain = _tensor(p.shape, p.outer).removeprefix("tensor<").removesuffix(">")
-    if not p.per_token:
-        return f"memref<{plain}>"
-    strides = ", ".join("?" if stride is None else str(stride) for stride in p.strides)
-    return f"memref<{plain}, strided<[{strides}]>>"
 
 
 def _convert(name: str, request: dict[str, str]) -> str:

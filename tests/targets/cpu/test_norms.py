@@ -4,13 +4,16 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import torch
 
 from ingot.ir.rounding import round_activations
+from ingot.targets.cpu.kernels.activation import glu_kernel
 from ingot.targets.cpu.kernels.norm import layer_norm_kernel, rms_norm_kernel
 from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
+from ingot.targets.cpu.levels import AVX2, AVX512
 
 Jit = Callable[..., Any]
 EPS = 1e-5
@@ -122,3 +125,21 @@ def test_a_row_has_the_same_bits_wherever_it_stands(jit: Jit, level: Any) -> Non
     np.testing.assert_array_equal(together, run(x, [0, 1, 4, 11]))
     for row in range(11):
         np.testing.assert_array_equal(together[row : row + 1], run(x[row : row + 1], [0, 1]))
+
+
+def test_avx2_and_avx512_agree_bit_for_bit(jit: Jit) -> None:
+    features = llvm.get_host_cpu_features()
+    levels = [lv for lv in (AVX2, AVX512) if all(features.get(f) for f in lv.features)]
+    norm = rms_norm_kernel(203, EPS, sink="rounded")
+    glu = glu_kernel("gelu", 203, sink="rounded")
+    x, w = rows(normal(12, 8, 203)), normal(13, 203)
+    results = []
+    for level in levels:
+        loaded = jit([norm, glu], level)
+        result = np.zeros((2, 8, rounded_row_bytes(203)), np.uint8)
+        source, target = [x, stride(x)], [stride(result[0])]
+        loaded(norm.name, [*source, result[0], *target, w], 0, 8)
+        loaded(glu.name, [*source, *source, result[1], *target], 0, 8)
+        results.append(result)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
