@@ -99,10 +99,12 @@ def _announce(
 ) -> Callable[[str, Callable[[], None]], None]:
     """Say where the daemon is, with a command that it answers."""
     question = "What is the capital of France?"
-    path, body = "completions", json.dumps({"model": name, "prompt": question})
+    request: dict[str, object] = {"model": name, "max_tokens": 64}
     if model.text.chat_template is not None:
-        messages = [{"role": "user", "content": question}]
-        path, body = "chat/completions", json.dumps({"model": name, "messages": messages})
+        path, message = "chat/completions", {"role": "user", "content": question}
+        body = json.dumps({**request, "messages": [message]})
+    else:
+        path, body = "completions", json.dumps({**request, "prompt": question})
     key = shlex.quote(f"Authorization: Bearer {options.api_key}")
     key = f" -H {key}" if options.api_key else ""
 
