@@ -12,7 +12,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -94,6 +93,8 @@ def _missing_extra(command: str | None, error: ModuleNotFoundError) -> Exception
 
 def _compile_packages() -> set[str]:
     """The import names of the packages that the extra `compile` adds."""
+    from importlib import metadata  # 25 ms that only this message needs
+
     requirements = metadata.requires("ingot") or []
     names = [
         re.match(r"[\w.-]+", line)

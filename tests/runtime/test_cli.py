@@ -193,3 +193,37 @@ def test_a_busy_port_is_one_message_and_exit_code_1() -> None:
     assert process.returncode == 1 and out == ""
     assert error.startswith(f"ingot: 127.0.0.1:{port}: cannot be bound: Address already in use\n")
     assert len(error.splitlines()) == 2
+
+
+CHAT = """
+import sys
+from ingot.compiler.cli import run
+from ingot.compiler.cli.main import main
+from tests.runtime.conftest import toy_llm
+run.LLM = lambda path, threads, options: toy_llm(options=options)
+sys.exit(main(["run", "toy.ingot", "--max-tokens", "9"]))
+"""
+
+
+def test_a_chat_in_the_terminal_remembers_what_was_said() -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHAT],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    os.close(theirs)
+    os.write(ours, b"Hi\nAgain\n\x04")
+    out, error = process.communicate(timeout=60)
+    os.close(ours)
+    assert process.returncode == 0 and b"End with Ctrl-D" in error
+    first = answer("Hi", chat=True)
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": first}]
+    with toy_llm() as model:
+        params = run_command.SamplingParams(max_tokens=9, temperature=0)
+        [second] = model.chat([*messages, {"role": "user", "content": "Again"}], params)
+    text = out.decode()
+    assert first in text and second.text in text[text.index(first) + len(first) :]

@@ -224,3 +224,19 @@ def test_parameters_out_of_range_are_named(field: str, value: object, allowed: s
     with pytest.raises(RequestError, match=allowed) as caught:
         SamplingParams(**{field: value})  # type: ignore[arg-type]
     assert caught.value.where.startswith(field)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_the_engine_ends_every_request_with_the_reason() -> None:
+    toy = make_toy()
+    with LLM.from_executor(toy) as model:
+
+        def broken() -> None:
+            raise AssertionError("a page is lost")
+
+        model.engine.scheduler.schedule = broken  # type: ignore[assignment]
+        with pytest.raises(IngotError, match=r"the engine has stopped: .*a page is lost"):
+            model.generate([1], GREEDY)
+        with pytest.raises(RuntimeError, match="closed"):
+            model.generate([1], GREEDY)
+    assert toy.closed and not model.alive
