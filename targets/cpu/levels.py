@@ -6,21 +6,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .build import (
-    F16,
-    F32,
-    I8,
-    I16,
-    I32,
-    Type,
-    Value,
-    concat,
-    constant,
-    fused_multiply_add,
-    intrinsic,
-)
-
-_LARGEST_ACTIVATION = 127
+from .build import F16, F32, I32, Type, Value, fused_multiply_add
+from .dot import DotSum
 
 
 @dataclass(frozen=True)
@@ -63,82 +50,26 @@ class Level:
         sign = (wide & 0x8000) << 16
         return (magnitude.bitcast(I32.x(lanes)) | sign).bitcast(F32.x(lanes))
 
-    def dot4(self, sums: Value, weights: Value, activations: Value, limit: int = 255) -> Value:
-        """Add to each lane the exact dot product of four u8 weights and four s8 activations.
+    def dot_sum(self, start: Value, limit: int = 255) -> DotSum:
+        """Return a sum of exact dot products that begins at `start` (i32 lanes).
 
-        `sums` has n i32 lanes, `weights` 4n bytes (0..`limit`), `activations` n i32 lanes, each
-        four bytes in -127..127; n is 4, 8, 16 or more.
+        What is added to it: weights, 4 bytes a lane in 0..`limit`, and activations, i32 lanes of 4
+        bytes each in -127..127.  Lanes are 4, 8, 16 or more.
         """
+        return DotSum.start(start, limit, self.features, self.vector_bits)
+
+    def dot4(self, sums: Value, weights: Value, activations: Value, limit: int = 255) -> Value:
+        """Add to each lane the product of four weights and four activations, as in `dot_sum`."""
         return self.dot(sums, [weights], [activations], limit)
 
     def dot(
         self, sums: Value, weights: Sequence[Value], activations: Sequence[Value], limit: int = 255
     ) -> Value:
-        """Add several products as in `dot4`; exact, so their order is free."""
-        native = self.vector_bits // 32
-        lanes = sums.type.lanes
-        if lanes <= native:
-            return self._dot_native(sums, weights, activations, limit)
-        parts = [
-            self._dot_native(
-                sums.lanes(i, native),
-                [w.lanes(4 * i, 4 * native) for w in weights],
-                [a.lanes(i, native) for a in activations],
-                limit,
-            )
-            for i in range(0, lanes, native)
-        ]
-        return concat(*parts)
-
-    def _dot_native(
-        self, sums: Value, weights: Sequence[Value], activations: Sequence[Value], limit: int
-    ) -> Value:
-        bytes_ = [a.bitcast(I8.x(4 * a.type.lanes)) for a in activations]
-        if "avx512vnni" in self.features:
-            for w, a in zip(weights, bytes_, strict=True):
-                sums = _vpdpbusd(sums, w, a)
-            return sums
-        safe = 32767 // (2 * limit * _LARGEST_ACTIVATION)
-        if "avx2" in self.features and safe:
-            for i in range(0, len(bytes_), safe):
-                sums = sums + _saturating_chain(weights[i : i + safe], bytes_[i : i + safe])
-            return sums
-        for w, a in zip(weights, bytes_, strict=True):
-            sums = sums + _widened(w, a)
-        return sums
-
-
-def _vpdpbusd(sums: Value, weights: Value, activations: Value) -> Value:
-    bits = 32 * sums.type.lanes
-    return intrinsic(f"llvm.x86.avx512.vpdpbusd.{bits}", sums.type, sums, weights, activations)
-
-
-def _saturating_chain(weights: Sequence[Value], activations: Sequence[Value]) -> Value:
-    """vpmaddubsw saturates at 16 bits: the caller has chosen a number of terms that cannot."""
-    wide = I16.x(weights[0].type.lanes // 2)
-    products = [
-        intrinsic("llvm.x86.avx2.pmadd.ub.sw", wide, w, a)
-        for w, a in zip(weights, activations, strict=True)
-    ]
-    total = products[0]
-    for product in products[1:]:
-        total = total + product
-    return _pairs(total, constant(wide, 1))
-
-
-def _widened(weights: Value, activations: Value) -> Value:
-    """Bytes at even and odd places apart, as 16-bit numbers in place: no lane is moved."""
-    pairs = I16.x(weights.type.lanes // 2)
-    w, a = weights.bitcast(pairs), activations.bitcast(pairs)
-    even = _pairs(w & 0x00FF, (a << 8).shift_right_signed(8))
-    odd = _pairs(w >> 8, a.shift_right_signed(8))
-    return even + odd
-
-
-def _pairs(a: Value, b: Value) -> Value:
-    sums = I32.x(a.type.lanes // 2)
-    name = {16: "avx2", 8: "sse2"}[a.type.lanes]
-    return intrinsic(f"llvm.x86.{name}.pmadd.wd", sums, a, b)
+        """Add several products; they are exact, so their order is free."""
+        total = self.dot_sum(sums, limit)
+        for w, a in zip(weights, activations, strict=True):
+            total = total.add(w, a)
+        return total.total()
 
 
 _AVX2 = ("avx", "avx2", "f16c", "fma", "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt")

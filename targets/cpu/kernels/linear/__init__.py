@@ -28,6 +28,9 @@ _ROW_COUNTS = (1, 2, 4, 8, 16)
 # The most rows whose sums fit the registers of a level, and so need no tiles.
 _ROWS_IN_REGISTERS = {512: 16, 256: 4, 128: 4}
 
+# Rows this far apart share one set of the first cache, which holds 8 of them beside the weights.
+_CACHE_SET_STRIDE, _ROWS_IN_A_SET = 4096, 8
+
 
 @dataclass(frozen=True)
 class KernelVariant:
@@ -59,7 +62,8 @@ def _kernel(shape: LinearShape, kind: str, body: "partial[None]") -> Kernel:
 
 
 def _few_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows: int) -> None:
-    if rows > _ROWS_IN_REGISTERS[level.vector_bits]:
+    thrashing = shape.row_bytes % _CACHE_SET_STRIDE == 0 and rows > _ROWS_IN_A_SET
+    if rows > _ROWS_IN_REGISTERS[level.vector_bits] or thrashing:
         _any_rows(level, arguments, shape=shape)
     elif shape.is_integer:
         integer_rows(level, arguments, shape=shape, rows=rows)

@@ -6,6 +6,8 @@ output.  With one scale a row (`q8c`) t = f32(v), and the sum is multiplied by t
 end.
 """
 
+from collections.abc import Sequence
+
 from ingot.targets.cpu.build import F32, I32, Pointer, Value, constant
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import LANES
@@ -22,6 +24,26 @@ _SCALE, _SCALED_SUM, _SUM, _START = 32, 36, 40, 44
 def add_group(level: Level, weights: GroupWeights, x: Pointer, total: Value) -> Value:
     """Return `total` plus the products of a group of weights and the activations at `x`."""
     return scale_and_add(level, weights, x, dot_group(level, weights, x), total)
+
+
+def add_tile(
+    level: Level, weights: Sequence[GroupWeights], rows: Sequence[Pointer], sums: Sequence[Value]
+) -> list[Value]:
+    """Add the products of the groups of some panels and some rows to `sums`, row by row.
+
+    All sums take one quad of K, then the next: weights and activations are read once, and the dot
+    products of a quad do not wait for each other.
+    """
+    pairs = [(group, row) for row in rows for group in weights]
+    dots = [level.dot_sum(start_of(group, row), group.limit) for group, row in pairs]
+    for quad in range(QUADS):
+        words = [words_of(row, quad) for row in rows]
+        for i, (group, _) in enumerate(pairs):
+            dots[i] = dots[i].add(group.quads[quad], words[i // len(weights)])
+    return [
+        scale_and_add(level, group, row, dot.total().bitcast(_FLOATS), total)
+        for (group, row), dot, total in zip(pairs, dots, sums, strict=True)
+    ]
 
 
 def dot_group(level: Level, weights: GroupWeights, x: Pointer) -> Value:

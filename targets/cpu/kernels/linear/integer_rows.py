@@ -12,8 +12,8 @@ from ingot.targets.cpu.kernels.rounding import ROUNDED_GROUP_BYTES
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import GROUP
 
-from .integer_arithmetic import add_group, dot_group, scale_and_add
-from .integer_weights import Index, for_many_rows, load_codes, load_group, load_scales
+from .integer_arithmetic import add_group, add_tile, dot_group, scale_and_add
+from .integer_weights import GroupWeights, Index, for_many_rows, load_codes, load_group, load_scales
 from .panels import for_panels
 from .shape import FLOATS, LinearShape, output_of
 
@@ -23,8 +23,11 @@ _WRITTEN_OUT = 2
 
 
 def _ahead(rows: int) -> int:
-    """Return how many bytes before its load a line is asked for, into the second cache."""
-    return {1: 2048, 2: 1024}.get(rows, 4096)
+    """Return how many bytes before its load a line is asked for, into the second cache.
+
+    Few rows wait for memory alone, and the hardware prefetcher does most of it.
+    """
+    return 1024 if rows <= _WRITTEN_OUT else 8192
 
 
 def integer_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows: int) -> None:
@@ -56,13 +59,17 @@ def _over_groups(
         for line in range(0, stride, 64):
             panel.prefetch(block + place * stride + (_ahead(len(sums)) + line), 2)
         rows = _rows_at(shape, x, groups.index, len(sums))
-        groups.carry(
-            *(
-                add_group(level, weights, row, total)
-                for row, total in zip(rows, groups.carried, strict=True)
-            )
-        )
+        groups.carry(*_add(level, weights, rows, groups.carried))
     return groups.results
+
+
+def _add(
+    level: Level, weights: GroupWeights, rows: Sequence[Pointer], sums: Sequence[Value]
+) -> list[Value]:
+    if level.vector_bits < 512:
+        return add_tile(level, [weights], rows, sums)
+    # Row after row: the group stays in registers, where the sums of a tile would not fit.
+    return [add_group(level, weights, row, s) for row, s in zip(rows, sums, strict=True)]
 
 
 def _over_blocks(

@@ -4,19 +4,17 @@ Rows are taken in blocks whose activations stay in the second cache, K in blocks
 weights stay in the first.  Between blocks of K the sums are kept in the output, as float32.
 """
 
-from collections.abc import Sequence
-
 from ingot.targets.cpu.build import I64, Pointer, Value, constant, loop, minimum, select
 from ingot.targets.cpu.kernel import Arguments
 from ingot.targets.cpu.kernels.rounding import ROUNDED_GROUP_BYTES
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import GROUP
 
-from .integer_arithmetic import add_group, scale_and_add, start_of, words_of
-from .integer_weights import QUADS, for_many_rows, load_group
+from .integer_arithmetic import add_tile
+from .integer_weights import for_many_rows, load_group
 from .panels import for_panels
 from .scratch_weights import ScratchFormat
-from .shape import FLOATS, LinearShape, output_of
+from .shape import LinearShape, output_of
 from .tiles import ROW_BLOCK, begin_tile, finish_tile
 
 GROUP_BLOCK = 16
@@ -84,7 +82,9 @@ def _panels(
                     for i in range(panels)
                 ]
                 here = activations.at(each.index * ROUNDED_GROUP_BYTES)
-                each.carry(*_tile(level, shape, kept, entries, here, each.carried))
+                at_rows = [here.at(row * shape.row_bytes) for row in range(rows)]
+                groups_here = [kept.restore(entry) for entry in entries]
+                each.carry(*add_tile(level, groups_here, at_rows, each.carried))
             finish_tile(outputs, row, rows, is_last, each.results)
 
 
@@ -105,32 +105,3 @@ def _unpack(
                 kept.save(loaded, to.at(entry * kept.entry_bytes))
     assert kept is not None
     return kept
-
-
-def _tile(
-    level: Level,
-    shape: LinearShape,
-    kept: ScratchFormat,
-    entries: Sequence[Pointer],
-    x: Pointer,
-    sums: Sequence[Value],
-) -> list[Value]:
-    weights = [kept.restore(entry) for entry in entries]
-    panels = len(entries)
-    rows = [x.at(row * shape.row_bytes) for row in range(len(sums) // panels)]
-    if level.vector_bits < 512:
-        return [
-            add_group(level, weights[i % panels], rows[i // panels], total)
-            for i, total in enumerate(sums)
-        ]
-    # All tiles a quad at a time: the dot products of one quad do not wait for each other.
-    dots = [start_of(weights[i % panels], rows[i // panels]) for i in range(len(sums))]
-    for quad in range(QUADS):
-        words = [words_of(row, quad) for row in rows]
-        for i, dot in enumerate(dots):
-            w = weights[i % panels]
-            dots[i] = level.dot4(dot, w.quads[quad], words[i // panels], w.limit)
-    return [
-        scale_and_add(level, weights[i % panels], rows[i // panels], dots[i].bitcast(FLOATS), s)
-        for i, s in enumerate(sums)
-    ]
