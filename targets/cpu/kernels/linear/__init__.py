@@ -1,9 +1,8 @@
 """Linear layers: kernels for every packing, for 1, 2, 4, 8, 16 and any number of rows.
 
 All variants of one shape, on `avx2` and on `avx512`, compute the same bits for the same row.
-A unit of work is a panel: 16 outputs.  Up to 16 rows are computed as if there were as many as the
-variant is for, and larger numbers are rounded up to 8, so `x` and `y` must have room for the rows
-rounded up to 16.
+A unit of work is a panel: 16 outputs.  A kernel may compute more rows than there are, up to the
+next multiple of 16, so `x` and `y` must have room for those.
 """
 
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ UNIT_OUTPUTS = 16
 _ROW_COUNTS = (1, 2, 4, 8, 16)
 
 # The most rows whose sums fit the registers of a level, and so need no tiles.
-_ROWS_IN_REGISTERS = {512: 16, 256: 4, 128: 4}
+_ROWS_IN_REGISTERS = {512: 16, 256: 16, 128: 4}
 
 # Rows this far apart share one set of the first cache, which holds 8 of them beside the weights.
 _CACHE_SET_STRIDE, _ROWS_IN_A_SET = 4096, 8

@@ -21,29 +21,31 @@ _FLOATS, _WORDS = F32.x(LANES), I32.x(LANES)
 _SCALE, _SCALED_SUM, _SUM, _START = 32, 36, 40, 44
 
 
-def add_group(level: Level, weights: GroupWeights, x: Pointer, total: Value) -> Value:
-    """Return `total` plus the products of a group of weights and the activations at `x`."""
-    return scale_and_add(level, weights, x, dot_group(level, weights, x), total)
-
-
-def add_tile(
-    level: Level, weights: Sequence[GroupWeights], rows: Sequence[Pointer], sums: Sequence[Value]
+def add_rows(
+    level: Level,
+    weights: Sequence[GroupWeights],
+    rows: Sequence[Pointer],
+    sums: Sequence[Value],
+    at_once: int,
 ) -> list[Value]:
     """Add the products of the groups of some panels and some rows to `sums`, row by row.
 
-    All sums take one quad of K, then the next: weights and activations are read once, and the dot
-    products of a quad do not wait for each other.
+    Of `at_once` rows all sums take one quad of K, then the next: weights and activations are read
+    once, and the dot products of a quad do not wait for each other.
     """
-    pairs = [(group, row) for row in rows for group in weights]
+    pairs = [(group, row) for row in rows[:at_once] for group in weights]
+    if not pairs:
+        return []
     dots = [level.dot_sum(start_of(group, row), group.limit) for group, row in pairs]
     for quad in range(QUADS):
-        words = [words_of(row, quad) for row in rows]
+        words = [words_of(row, quad) for row in rows[:at_once]]
         for i, (group, _) in enumerate(pairs):
             dots[i] = dots[i].add(group.quads[quad], words[i // len(weights)])
-    return [
+    totals = [
         scale_and_add(level, group, row, dot.total().bitcast(_FLOATS), total)
-        for (group, row), dot, total in zip(pairs, dots, sums, strict=True)
+        for (group, row), dot, total in zip(pairs, dots, sums, strict=False)
     ]
+    return totals + add_rows(level, weights, rows[at_once:], sums[len(pairs) :], at_once)
 
 
 def dot_group(level: Level, weights: GroupWeights, x: Pointer) -> Value:

@@ -12,22 +12,19 @@ from ingot.targets.cpu.kernels.rounding import ROUNDED_GROUP_BYTES
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import GROUP
 
-from .integer_arithmetic import add_group, add_tile, dot_group, scale_and_add
-from .integer_weights import GroupWeights, Index, for_many_rows, load_codes, load_group, load_scales
+from .integer_arithmetic import add_rows, dot_group, scale_and_add
+from .integer_weights import Index, for_many_rows, load_codes, load_group, load_scales
 from .panels import for_panels
 from .shape import FLOATS, LinearShape, output_of
 
-# Rows up to which a block of K is written out: that keeps loads in the order of memory, but makes
-# larger code, and the more rows there are the less it gains.
-_WRITTEN_OUT = 2
+# Rows up to which a block of K is written out, by the width of registers: that keeps loads in the
+# order of memory, but makes larger code, and the more rows there are the less it gains.
+_WRITTEN_OUT = {512: 2, 256: 1, 128: 0}
 
 
-def _ahead(rows: int) -> int:
-    """Return how many bytes before its load a line is asked for, into the second cache.
-
-    Few rows wait for memory alone, and the hardware prefetcher does most of it.
-    """
-    return 1024 if rows <= _WRITTEN_OUT else 8192
+# Bytes before its load that a line is asked for, into the second cache.  Where memory alone is
+# waited for, the hardware prefetcher does most of it.
+_AHEAD_OF_BLOCKS, _AHEAD_OF_GROUPS = 1024, 8192
 
 
 def integer_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows: int) -> None:
@@ -36,7 +33,7 @@ def integer_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows
     def body(panel: Value, _: int) -> None:
         weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
         sums = [constant(FLOATS, 0.0)] * rows
-        over = _over_blocks if rows <= _WRITTEN_OUT and level.vector_bits > 128 else _over_groups
+        over = _over_blocks if rows <= _WRITTEN_OUT[level.vector_bits] else _over_groups
         output = output_of(shape, arguments, panel)
         for row, total in enumerate(over(level, shape, weights, arguments.pointer("x"), sums)):
             output.store(row, total)
@@ -57,19 +54,12 @@ def _over_groups(
         weights = load_group(level, shape.packing_name, panel, block, place)
         weights = for_many_rows(level, weights)
         for line in range(0, stride, 64):
-            panel.prefetch(block + place * stride + (_ahead(len(sums)) + line), 2)
+            panel.prefetch(block + place * stride + (_AHEAD_OF_GROUPS + line), 2)
         rows = _rows_at(shape, x, groups.index, len(sums))
-        groups.carry(*_add(level, weights, rows, groups.carried))
+        # With many registers row after row: the group stays there, beside the sums of all rows.
+        at_once = 1 if level.vector_bits == 512 else 4
+        groups.carry(*add_rows(level, [weights], rows, groups.carried, at_once))
     return groups.results
-
-
-def _add(
-    level: Level, weights: GroupWeights, rows: Sequence[Pointer], sums: Sequence[Value]
-) -> list[Value]:
-    if level.vector_bits < 512:
-        return add_tile(level, [weights], rows, sums)
-    # Row after row: the group stays in registers, where the sums of a tile would not fit.
-    return [add_group(level, weights, row, s) for row, s in zip(rows, sums, strict=True)]
 
 
 def _over_blocks(
@@ -100,14 +90,14 @@ def _block(
     packing = shape.packing
     offset = block * packing.block_bytes
     first = block * (packing.span // GROUP)
-    lines, ahead = -(-packing.block_bytes // 64), _ahead(len(sums))
+    lines = -(-packing.block_bytes // 64)
     totals, dots = list(sums), []
     for place in range(groups):
         codes = load_codes(packing.name, panel, offset, place)
         rows = _rows_at(shape, x, first + place, len(sums))
         dots.append((codes, rows, [dot_group(level, codes, row) for row in rows]))
         for line in range(place * lines // groups, (place + 1) * lines // groups):
-            panel.prefetch(offset + (ahead + 64 * line), 2)
+            panel.prefetch(offset + (_AHEAD_OF_BLOCKS + 64 * line), 2)
         keep_memory_order()
     for place, (codes, rows, summed) in enumerate(dots):
         weights = load_scales(level, packing.name, panel, offset, place, codes)

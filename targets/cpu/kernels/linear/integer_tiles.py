@@ -10,7 +10,7 @@ from ingot.targets.cpu.kernels.rounding import ROUNDED_GROUP_BYTES
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import GROUP
 
-from .integer_arithmetic import add_tile
+from .integer_arithmetic import add_rows
 from .integer_weights import for_many_rows, load_group
 from .panels import for_panels
 from .scratch_weights import ScratchFormat
@@ -26,10 +26,15 @@ def panels_at_once(level: Level) -> int:
 
 
 def tile_rows(level: Level, panels: int) -> int:
-    """Return how many rows a tile of so many panels has: its sums and dot products fill the
-    registers.  It divides 16, to which buffers are rounded up.
+    """Return how many rows a tile of so many panels has; it divides 16, to which buffers are
+    rounded up.
+
+    With 32 registers its sums and dot products fill them.  With 16 wide ones it is larger, so that
+    what is derived from the weights serves more rows.
     """
-    return 8 if level.vector_bits == 512 and panels == 1 else 4
+    if level.vector_bits == 512:
+        return 8 if panels == 1 else 4
+    return 16 if level.vector_bits == 256 else 4
 
 
 def integer_tiles(level: Level, arguments: Arguments, *, shape: LinearShape) -> None:
@@ -54,6 +59,7 @@ def _panels(
     count: Value,
 ) -> None:
     rows = tile_rows(level, panels)
+    at_once = rows if level.vector_bits == 512 else 4
     per_block = shape.packing.span // GROUP
     weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
     outputs = [output_of(shape, arguments, panel + i) for i in range(panels)]
@@ -84,7 +90,7 @@ def _panels(
                 here = activations.at(each.index * ROUNDED_GROUP_BYTES)
                 at_rows = [here.at(row * shape.row_bytes) for row in range(rows)]
                 groups_here = [kept.restore(entry) for entry in entries]
-                each.carry(*add_tile(level, groups_here, at_rows, each.carried))
+                each.carry(*add_rows(level, groups_here, at_rows, each.carried, at_once))
             finish_tile(outputs, row, rows, is_last, each.results)
 
 
