@@ -88,5 +88,7 @@ def _attributes(level: Level) -> Any:
         for key, value in level.passthrough.items()
         if value
     ]
-    # A kernel neither throws nor recurses; without unwind tables the object is smaller.
-    return ir.ArrayAttr.get([*pairs, ir.StringAttr.get("nounwind")])
+    # A kernel does not throw, so it needs no unwind tables; and a loop that copies or clears must
+    # not become a call of the C library, which the object could not resolve.
+    flags = [ir.StringAttr.get(name) for name in ("nounwind", "no-builtins")]
+    return ir.ArrayAttr.get([*pairs, *flags])

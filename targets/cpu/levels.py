@@ -73,7 +73,7 @@ class Level:
 
 
 _AVX2 = ("avx", "avx2", "f16c", "fma", "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt")
-_AVX512 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512vnni")
+_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
 
 GENERIC = Level("generic", (), 128, "generic")
 AVX2 = Level("avx2", _AVX2, 256, "haswell")

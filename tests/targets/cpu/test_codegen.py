@@ -46,9 +46,18 @@ def impossible(_: Level, arguments: Arguments) -> None:
     arguments.pointer("x").store(product)
 
 
+def clear(_: Level, arguments: Arguments) -> None:
+    """A loop that LLVM would like to replace by memset."""
+    y = arguments.pointer("y")
+    with loop(arguments.begin, arguments.end) as each:
+        y.store(constant(F32, 0.0), each.index * 4)
+
+
 COPY = Kernel("copy", (Slot("x"), Slot("y")), copy)
 IMPOSSIBLE = Kernel("impossible", (Slot("x"),), impossible)
 ALL_KINDS = [
+    COPY,
+    Kernel("clear", (Slot("y"),), clear),
     embedding_kernel("q4z", 100),
     embedding_kernel("bf16", 100),
     linear_kernels("q4z", 100, bias=True)[0].kernel,
