@@ -17,8 +17,8 @@ from ingot.ir import Encoding, Offset, QuantTensor
 LANES = 16
 GROUP = 32
 
-# Rows are packed a few at a time, so that the temporaries of a large table stay small.
-_CHUNK_ELEMENTS = 1 << 22
+# Rows are packed a few at a time, so that the temporaries stay in the cache.
+_CHUNK_ELEMENTS = 1 << 18
 
 Weight = Tensor | QuantTensor
 
