@@ -1,7 +1,7 @@
 """Small models of the five architectures, and their logits by transformers."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,12 @@ from transformers import (
     Qwen3Config,
 )
 
+from ingot.compiler.driver import CompileOptions, compile_model
 from ingot.models.random_checkpoint import write_random_checkpoint
+from ingot.runtime import LLM
+from ingot.runtime.cpu_level import supported_levels
+from ingot.runtime.engine import EngineOptions
+from ingot.targets import Settings
 
 POSITIONS = 512
 
@@ -110,6 +115,45 @@ class SmallModel:
         return [int(t) for t in generator.integers(0, self.config.vocab_size, length)]
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """A small model and its artifact, with the kernels of this machine's level alone."""
+
+    model: SmallModel
+    artifact: Path
+
+    def open(self, threads: int = 2, *, reuse_prefixes: bool = True, **options: Any) -> LLM:
+        """Return the artifact on the native executor; close it."""
+        engine = EngineOptions(reuse_prefixes=reuse_prefixes)
+        return LLM(self.artifact, threads, options=engine, **{"kv_pages": 256, **options})
+
+
+@pytest.fixture(scope="session")
+def compiled(
+    small_model: Callable[[str], SmallModel], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, Settings], Compiled]:
+    """Return a function that compiles a small model under some settings, once."""
+
+    @cache
+    def compile_once(name: str, settings: Settings) -> Compiled:
+        model = small_model(name)
+        artifact = tmp_path_factory.mktemp("artifacts") / f"{name}.ingot"
+        native = replace(settings, levels=supported_levels()[-1:])
+        compile_model(model.folder, artifact, CompileOptions(settings=native))
+        return Compiled(model, artifact)
+
+    return compile_once
+
+
+FLOAT32 = Settings(linear="none", dtype="float32", kv_dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def float32() -> Settings:
+    """Return the settings under which nothing is rounded."""
+    return FLOAT32
+
+
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], SmallModel]:
     """Return a function from the name of an architecture to its small model."""
@@ -124,7 +168,13 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Sma
     return make
 
 
-def relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+@pytest.fixture(scope="session")
+def relative_error() -> Callable[[NDArray[np.float32], NDArray[np.float32]], float]:
+    """Return the function that compares logits."""
+    return largest_relative_error
+
+
+def largest_relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     """Return the largest difference over the largest expected number."""
     assert found.shape == expected.shape
     return float(np.abs(found - expected).max() / np.abs(expected).max())
