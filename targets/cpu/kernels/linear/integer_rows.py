@@ -17,10 +17,10 @@ from .integer_weights import Index, for_many_rows, load_codes, load_group, load_
 from .panels import for_panels
 from .shape import FLOATS, LinearShape, output_of
 
-# Rows up to which a block of K is written out, by the width of registers: that keeps loads in the
-# order of memory, but makes larger code, and the more rows there are the less it gains.
-_WRITTEN_OUT = {512: 2, 256: 1, 128: 0}
-
+# Rows, and dot products that wait for their scales, up to which a block of K is written out, by the
+# width of registers.  That keeps loads in the order of memory, but makes larger code that needs
+# more registers, and the more rows there are the less it gains.
+_WRITTEN_OUT = {512: (2, 8), 256: (1, 2), 128: (0, 0)}
 
 # Bytes before its load that a line is asked for, into the second cache.  Where memory alone is
 # waited for, the hardware prefetcher does most of it.
@@ -33,7 +33,10 @@ def integer_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows
     def body(panel: Value, _: int) -> None:
         weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
         sums = [constant(FLOATS, 0.0)] * rows
-        over = _over_blocks if rows <= _WRITTEN_OUT[level.vector_bits] else _over_groups
+        most_rows, most_waiting = _WRITTEN_OUT[level.vector_bits]
+        waiting = rows * (shape.packing.span // GROUP)
+        written_out = rows <= most_rows and waiting <= most_waiting
+        over = _over_blocks if written_out else _over_groups
         output = output_of(shape, arguments, panel)
         for row, total in enumerate(over(level, shape, weights, arguments.pointer("x"), sums)):
             output.store(row, total)
