@@ -33,7 +33,8 @@ class Settings:
     `linear` and `embedding` are encodings, "none" (keep floats), or "auto": what the checkpoint
     stores if that is quantised, the target's default otherwise.  `overrides` are
     `pattern=encoding`.  `dtype` is the type of weights that stay floats, "auto" as stored.
-    `levels` are the instruction sets to carry, empty for all.
+    `levels` are the instruction sets to carry, empty for all.  `pipeline`, where given, is run
+    instead of the target's own passes, and says all of encodings and types itself.
     """
 
     linear: str = "auto"
@@ -42,6 +43,7 @@ class Settings:
     dtype: Literal["auto"] | Dtype = "auto"
     kv_dtype: KvDtype = "auto"
     levels: tuple[str, ...] = ()
+    pipeline: str = ""
 
 
 class Kernel(Protocol):

@@ -60,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instruction sets to carry, as in avx2,avx512; native: this machine's; default: all",
     )
     parser.add_argument(
+        "--pipeline",
+        default="",
+        metavar="PASSES",
+        help="run these passes instead of the target's own; --quantize and its like are then unused",
+    )
+    parser.add_argument(
         "--no-measure", action="store_true", help="do not run the artifact to measure its speed"
     )
 
@@ -80,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         dtype=arguments.dtype,
         kv_dtype=arguments.kv_dtype,
         levels=_levels(arguments.levels),
+        pipeline=arguments.pipeline,
     )
     options = CompileOptions(arguments.target, settings, knobs.DUMP.get())
     progress = ProgressLine()
