@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from ingot import knobs
-from ingot.errors import UsageError
 from ingot.runtime.cpu_level import supported_levels
 
 HELP = "compile a checkpoint into an artifact"
@@ -112,10 +111,8 @@ def _model_and_output(arguments: argparse.Namespace) -> tuple[Path, Path]:
 
 def _levels(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
-    levels = [supported_levels()[-1] if name == "native" else name for name in names]
-    if len(set(levels)) != len(levels):
-        raise UsageError("a level is named twice", where="--levels", hint="Name each once.")
-    return tuple(levels)
+    levels = (supported_levels()[-1] if name == "native" else name for name in names)
+    return tuple(dict.fromkeys(levels))
 
 
 class ProgressLine:
