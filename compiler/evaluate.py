@@ -1,8 +1,8 @@
 """Perplexity of an artifact on English text that every Python installation carries.
 
-The text is that of `pydoc_data.topics`: its values joined by blank lines, in the order of their keys.  It
-is tokenised without special tokens and cut into windows, each of which is scored alone: a window
-of n tokens gives n - 1 predictions.
+The text is that of `pydoc_data.topics`: its values joined by blank lines, in the order of their
+keys.  It is tokenised without special tokens and cut into windows, each of which is scored alone:
+a window of n tokens gives n - 1 predictions.
 """
 
 import math

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pipeline",
         default="",
         metavar="PASSES",
-        help="run these passes instead of the target's own; --quantize and its like are then unused",
+        help="run these passes instead of the target's own, which --quantize and its like change",
     )
     parser.add_argument(
         "--no-measure", action="store_true", help="do not run the artifact to measure its speed"

@@ -1,9 +1,8 @@
 """Linear layers and tables."""
 
-from ingot.targets.cpu.kernels.embedding import embedding_kernel
-
 from ingot.ir import Embedding, Linear, is_rounded, shape_of
 from ingot.targets.cpu.kernels.elementwise import scale_kernel
+from ingot.targets.cpu.kernels.embedding import embedding_kernel
 from ingot.targets.cpu.kernels.linear import UNIT_OUTPUTS, linear_kernels
 from ingot.targets.cpu.kernels.rounding import float_row_bytes
 from ingot.targets.cpu.plan import Units
