@@ -11,7 +11,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -51,26 +51,32 @@ def find_commands(folder: Path = Path(__file__).parent) -> dict[str, str]:
 
 def _run(words: Sequence[str]) -> int:
     commands = find_commands()
+    name = words[0] if words else ""
+    if name not in commands:
+        _overview(commands).parse_args(words)  # ends the process: help, version or an error
+    module = _load(name)
+    parser = argparse.ArgumentParser(prog=f"ingot {name}", description=_sentence(commands[name]))
+    module.add_arguments(parser)
+    try:
+        # Intermixed: an optional argument may stand behind options, `ingot run X --raw "text"`.
+        code = module.run(parser.parse_intermixed_args(words[1:]))
+    except ModuleNotFoundError as error:
+        raise _missing_extra(name, error) from error
+    assert isinstance(code, int)
+    sys.stdout.flush()
+    return code
+
+
+def _overview(commands: Mapping[str, str]) -> argparse.ArgumentParser:
+    """Return the parser of a command line without a subcommand."""
     parser = argparse.ArgumentParser(
         prog="ingot", description="Compile language models into artifacts, run and serve them."
     )
     parser.add_argument("--version", action="version", version=f"ingot {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    chosen = next((word for word in words if not word.startswith("-")), None)
     for name, text in commands.items():
-        subparser = subparsers.add_parser(name, help=text, description=_sentence(text))
-        if name == chosen:
-            module = _load(name)
-            module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
-    arguments = parser.parse_args(words)
-    try:
-        code = arguments.run(arguments)
-    except ModuleNotFoundError as error:
-        raise _missing_extra(chosen, error) from error
-    assert isinstance(code, int)
-    sys.stdout.flush()
-    return code
+        subparsers.add_parser(name, help=text, description=_sentence(text))
+    return parser
 
 
 def _load(name: str) -> ModuleType:
@@ -80,7 +86,7 @@ def _load(name: str) -> ModuleType:
         raise _missing_extra(name, error) from error
 
 
-def _missing_extra(command: str | None, error: ModuleNotFoundError) -> Exception:
+def _missing_extra(command: str, error: ModuleNotFoundError) -> Exception:
     """What to tell the user, if it is a package of the extra `compile` that is missing."""
     missing = (error.name or "").partition(".")[0]
     if missing not in _compile_packages():
