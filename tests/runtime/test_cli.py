@@ -122,6 +122,14 @@ def test_one_shot_answers(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("toy")
+def test_a_prompt_may_stand_behind_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "toy.ingot", "cab", "--raw", "--max-tokens", "4"]) == 0
+    before = capsys.readouterr().out
+    assert cli.main(["run", "toy.ingot", "--raw", "--max-tokens", "4", "cab"]) == 0
+    assert capsys.readouterr().out == before
+
+
+@pytest.mark.usefixtures("toy")
 def test_a_prompt_from_standard_input(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
