@@ -6,27 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ingot.errors import UnsupportedError
-from ingot.ir import Module, evaluate_weight, shape_of
+from ingot.ir import Module, shape_of
 from ingot.models import Checkpoint, import_model, open_checkpoint
 from ingot.targets import (
     Build,
     ModelFacts,
-    PackedWeight,
     Program,
     Settings,
     Target,
     find_target,
 )
 
-from .artifact import Contents, WeightEntry, check_destination, write_artifact
+from .artifact import Contents, check_destination, write_artifact
 from .dump import Dump
 from .kinds import layer_kinds
 from .manifest import describe, model_files
 from .report import Report
+from .weights import packed_ahead
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0: unknown)."""
@@ -124,24 +121,16 @@ def _write(
 ) -> int:
     program = build.program
     assert program is not None
-    entries = [_entry(target, weight, checkpoint) for weight in program.weights]
-    written = 0
-
-    def report(name: str) -> None:
-        nonlocal written
-        progress("write", written, len(entries))
-        written += 1
-
     files = {**model_files(checkpoint), "graph.mlirbc": build.module.bytecode(), **build.files}
     manifest = describe(target, build, checkpoint)
-    return write_artifact(output, Contents(files, entries, manifest), report)
-
-
-def _entry(target: Target, weight: PackedWeight, checkpoint: Checkpoint) -> WeightEntry:
-    def make() -> NDArray[np.uint8]:
-        return target.pack(weight, evaluate_weight(weight.value, checkpoint.weights))
-
-    return WeightEntry(weight.name, weight.num_bytes, make)
+    names = [weight.name for weight in program.weights]
+    places = {name: place for place, name in enumerate(names)}
+    with packed_ahead(target, program.weights, checkpoint) as entries:
+        return write_artifact(
+            output,
+            Contents(files, entries, manifest),
+            lambda name: progress("write", places[name], len(names)),
+        )
 
 
 def _peak_memory() -> int:

@@ -16,7 +16,6 @@ from ingot.ir import (
     Linear,
     Module,
     Mul,
-    Op,
     OpView,
     RmsNorm,
     Rope,
@@ -133,6 +132,3 @@ def _kv_cache(context: Context) -> KvCache:
     (shape,) = shapes
     layers = max(context.layers) + 1
     return KvCache(layers, shape.kv_heads, shape.head_dim, shape.dtype, page_bytes(shape))
-
-
-__all__ = ["TABLE", "Op", "lower"]
