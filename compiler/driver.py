@@ -57,9 +57,7 @@ def compile_model(
     checkpoint = open_checkpoint(path)
     progress("import", 0, 0)
     module = import_model(checkpoint)
-    dump = Dump(options.dump)
-    dump.write("import", module)
-    build = _run_stages(target, module, checkpoint, options, dump, progress)
+    build = _run_stages(target, module, checkpoint, options, progress)
     assert build.program is not None
     size = _write(output, target, build, checkpoint, progress)
     return Report(
@@ -77,9 +75,7 @@ def compile_model(
 def lower_model(module: Module, checkpoint: Checkpoint, options: CompileOptions) -> Build:
     """Run the target's stages on an imported module, without writing anything."""
     target = find_target(options.target)
-    return _run_stages(
-        target, module, checkpoint, options, Dump(options.dump), lambda what, done, total: None
-    )
+    return _run_stages(target, module, checkpoint, options, lambda what, done, total: None)
 
 
 def _run_stages(
@@ -87,9 +83,11 @@ def _run_stages(
     module: Module,
     checkpoint: Checkpoint,
     options: CompileOptions,
-    dump: Dump,
     progress: Progress,
 ) -> Build:
+    dump = Dump(options.dump)
+    dump.write("import", module)
+
     def watch(name: str, value: object) -> None:
         progress(name, 0, 0)
         dump.write(name, value)

@@ -1,0 +1,53 @@
+"""Targets are found by folder and by entry point; two owners of a name are an error."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from ingot.errors import UsageError
+from ingot.targets import Settings, find_target, target_names
+from ingot.targets.base import GROUP
+
+
+def entry(name: str, value: str) -> EntryPoint:
+    return EntryPoint(name, value, GROUP)
+
+
+def test_the_cpu_is_a_folder() -> None:
+    target = find_target("cpu")
+    assert target.levels == ("generic", "avx2", "avx512")
+    assert [stage.name for stage in target.stages] == ["passes", "lower", "kernels"]
+
+
+def test_an_entry_point_adds_a_target() -> None:
+    extensions = [entry("other", "ingot.targets.cpu.target:TARGET")]
+    assert find_target("other", extensions) is find_target("cpu")
+    assert set(target_names(extensions)) == {"cpu", "other"}
+
+
+def test_two_owners_of_a_name_are_both_named() -> None:
+    with pytest.raises(UsageError, match=r"targets/cpu and their\.module:TARGET"):
+        find_target("cpu", [entry("cpu", "their.module:TARGET")])
+
+
+def test_what_is_no_target_is_refused() -> None:
+    with pytest.raises(UsageError, match="is a type, not a Target"):
+        find_target("other", [entry("other", "ingot.targets:Settings")])
+    with pytest.raises(UsageError, match=r"Targets: cpu\."):
+        find_target("abacus", [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), "quantize,"),
+        (Settings(linear="int8"), "quantize{linear=int8,requantize=true}"),
+        (Settings(linear="none"), "quantize{linear=none,embedding=none,requantize=true}"),
+        (Settings(linear="int4-g32", embedding="int4-g32"), "embedding=int4-g32,requantize=true"),
+        (Settings(dtype="bfloat16"), "quantize{float=bfloat16}"),
+        (Settings(overrides=("*.o_proj.*=int8",)), '"*.o_proj.*=int8"'),
+        (Settings(pipeline="raise"), "raise"),
+    ],
+)
+def test_settings_become_the_text_of_a_pipeline(settings: Settings, expected: str) -> None:
+    assert expected in find_target("cpu").pipeline(settings)
