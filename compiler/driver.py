@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingot.errors import UnsupportedError
-from ingot.ir import Module, shape_of
+from ingot.errors import UnsupportedError, UsageError
+from ingot.ir import Encoding, Module, shape_of
 from ingot.models import Checkpoint, import_model, open_checkpoint
 from ingot.targets import (
     Build,
@@ -55,6 +55,7 @@ def compile_model(
     check_destination(output)
     progress("open", 0, 0)
     checkpoint = open_checkpoint(path)
+    _check_settings(options.settings, checkpoint)
     progress("import", 0, 0)
     module = import_model(checkpoint)
     build = _run_stages(target, module, checkpoint, options, progress)
@@ -98,6 +99,19 @@ def _run_stages(
         build = stage.run(build)
     dump.write_pipeline(build.pipeline)
     return build
+
+
+def _check_settings(settings: Settings, checkpoint: Checkpoint) -> None:
+    """Refuse to encode some weights of a quantised checkpoint anew while others are to be kept."""
+    infos = map(checkpoint.weights.info, checkpoint.weights)
+    stores_encoded = any(isinstance(info.stored, Encoding) for info in infos)
+    partial = settings.embedding != "auto" or settings.overrides
+    if stores_encoded and partial and settings.linear == "auto":
+        raise UsageError(
+            "the checkpoint is quantised, and only some of its weights are to be encoded anew",
+            where=checkpoint.name,
+            hint="Say with --quantize what the other weights become.",
+        )
 
 
 def _facts(module: Module, checkpoint: Checkpoint) -> ModelFacts:

@@ -45,7 +45,7 @@ def test_what_is_no_target_is_refused() -> None:
         (Settings(linear="none"), "quantize{linear=none,embedding=none,requantize=true}"),
         (Settings(linear="int4-g32", embedding="int4-g32"), "embedding=int4-g32,requantize=true"),
         (Settings(dtype="bfloat16"), "quantize{float=bfloat16}"),
-        (Settings(overrides=("*.o_proj.*=int8",)), '"*.o_proj.*=int8"'),
+        (Settings(overrides=("*.o_proj.*=int8",)), "{overrides=*.o_proj.*=int8}"),
         (Settings(pipeline="raise"), "raise"),
     ],
 )
