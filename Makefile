@@ -15,7 +15,7 @@ help:
 	@echo "make test    install what the tests need and run them"
 	@echo "make lint    ruff and the import rules        make type    mypy --strict"
 	@echo "make bench   speed beside this machine's limits   make docs   build the documentation"
-	@echo "make wheel   build the wheel, install it into an empty environment and run it"
+	@echo "make wheel   test the built wheel in an empty environment"
 
 # An install is repeated when what it installs has changed: the dependencies or the native code.
 $(VENV)/bin/python:
@@ -31,7 +31,7 @@ $(VENV)/.test: pyproject.toml $(NATIVE) | $(VENV)/bin/python
 
 # The artifact depends on the compiler's sources only through the version: remove it to compile anew.
 $(BUILTIN): | $(VENV)/.compile
-	$(BIN)/ingot compile builtin --levels native --output $@
+	$(BIN)/ingot compile builtin --levels native --kv-dtype float32 --output $@
 
 serve: $(VENV)/.compile $(BUILTIN)
 	$(BIN)/ingot serve $(BUILTIN) --host $(HOST) --port $(PORT)
@@ -54,7 +54,7 @@ docs: $(VENV)/.test
 	$(BIN)/mkdocs build --strict --quiet
 
 wheel: $(VENV)/.test
-	$(BIN)/python tests/packaging/check_wheel.py
+	$(BIN)/python -m pytest tests/packaging
 
 clean:
 	rm -rf build dist site

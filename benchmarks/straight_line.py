@@ -1,8 +1,9 @@
 """The straight line beside the limits of this machine: compile, load, prefill and decode.
 
-A random checkpoint of Qwen2.5-0.5B's configuration is compiled to int4-g32; decode is compared with the
-read bandwidth, prefill with the peak of int8 dot products, both measured between the rounds of the
-same run.  The start of a process is measured on the built-in SmolLM2.  Figures are medians.
+A random checkpoint of Qwen2.5-0.5B's configuration is compiled to int4-g32; decode is compared
+with the read bandwidth, prefill with the peak of int8 dot products, both measured between the
+rounds of the same run.  The start of a process is measured on the built-in SmolLM2.  Figures are
+medians.
 
     python benchmarks/straight_line.py [--quick] [--json FILE] [--folder DIR]
 """

@@ -39,5 +39,7 @@ def test_the_runtime_needs_neither_torch_nor_mlir() -> None:
 
 
 def test_ingot_alone_loads_nothing_else() -> None:
-    program = "import sys, ingot; assert 'numpy' not in sys.modules and 'llvmlite' not in sys.modules"
+    program = (
+        "import sys, ingot; assert 'numpy' not in sys.modules and 'llvmlite' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
