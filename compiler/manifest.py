@@ -40,14 +40,16 @@ def describe(target: Target, build: Build, checkpoint: Checkpoint) -> dict[str, 
     weights = build.program.weights
     kinds = layer_kinds(weights)
     stored = _stored_encodings(checkpoint)
+    compiled = _count(kind.encoding for kind in kinds for _ in range(kind.count))
+    kept = stored.keys() <= compiled.keys() and "lm.quantize" not in build.module.text()
     return {
         "name": checkpoint.name,
         "sources": {name: {"sha256": digest} for name, digest in checkpoint.sources.items()},
         "architecture": _architecture(build, checkpoint),
         "encodings": {
             "stored": stored,
-            "compiled": _count(kind.encoding for kind in kinds for _ in range(kind.count)),
-            "kept_without_loss": bool(stored) and "lm.quantize" not in build.module.text(),
+            "compiled": compiled,
+            "kept_without_loss": bool(stored) and kept,
         },
         "pipeline": build.pipeline,
         "targets": {target.name: {"levels": list(build.settings.levels), **dict(build.notes)}},

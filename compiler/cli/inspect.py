@@ -96,8 +96,12 @@ def _encodings(encodings: dict[str, Any]) -> str:
     if not encodings["stored"]:
         return "the checkpoint stores floats"
     stored = ", ".join(f"{count} x {name}" for name, count in encodings["stored"].items())
-    kept = "kept without loss" if encodings["kept_without_loss"] else "encoded anew"
-    return f"the checkpoint stores {stored}: {kept}"
+    became = "widened to floats"
+    if encodings["kept_without_loss"]:
+        became = "kept without loss"
+    elif any(name.startswith("int") for name in encodings["compiled"]):
+        became = "encoded anew"
+    return f"the checkpoint stores {stored}: {became}"
 
 
 def _machine_lines(facts: dict[str, Any]) -> list[str]:
