@@ -1,8 +1,10 @@
 """Rounding tensors to an encoding: to nearest, with the clipping that errs least.
 
-For every group the range is shrunk by each factor of a small grid, scale (and zero point or
-minimum) are rounded to what is stored, codes are chosen for the rounded scale, and the candidate of
-the least squared error stays.
+For every group of 4-bit codes the range is shrunk by each factor of a small grid, scale (and zero
+point or minimum) are rounded to what is stored, codes are chosen for the rounded scale, and the
+candidate of the least squared error stays.  8-bit codes take the whole range: clipped by squared
+error, the few large weights of a row lose more than its many small ones gain (on SmolLM2 0.2% of
+perplexity with the whole range, 0.6% with clipping).
 """
 
 from collections.abc import Iterator
@@ -19,7 +21,6 @@ from ingot.ir.quant_tensor import QuantTensor
 CHUNK_ELEMENTS = 1 << 18
 
 _SHRINK_4 = tuple(1 - 0.025 * step for step in range(12))
-_SHRINK_8 = (1.0, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85)
 # The grid of a symmetric group starts from the range whose signed extreme is code 0; beyond 1 the
 # other end of the range, code 15, comes to the extreme's magnitude.
 _SHRINK_SYMMETRIC = (8 / 7, 1.1, 1.06, 1.03, 1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85, 0.8)
@@ -149,8 +150,7 @@ def _grid(x: Tensor, encoding: Encoding) -> Iterator[tuple[Tensor, Tensor]]:
         )
     zeros = torch.zeros_like(low)
     if encoding.bits == 8:
-        for factor in _SHRINK_8:
-            yield _stored(torch.maximum(high, -low) * (factor / 127), encoding), zeros
+        yield _stored(torch.maximum(high, -low) / 127, encoding), zeros
     elif encoding.offset is Offset.MIDDLE:
         extreme = torch.where(high > -low, high, low)
         for factor in _SHRINK_SYMMETRIC:
