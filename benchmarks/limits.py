@@ -106,7 +106,8 @@ class Team:
     """
 
     def __init__(self, size: int, clock: str) -> None:
-        self.size, self._clock, self._used = size, clock, [0.0] * size
+        self.size, self._clock = size, clock
+        self._wall, self._used = [(0.0, 0.0)] * size, [0.0] * size
         self._start, self._end = threading.Barrier(size + 1), threading.Barrier(size + 1)
         self._share: Share = lambda thread, scratch: None
         for number, core in enumerate(sorted(os.sched_getaffinity(0))[:size]):
@@ -117,19 +118,22 @@ class Team:
         scratch = aligned(SCRATCH_BYTES)
         while True:
             self._start.wait()
-            begin = time.thread_time()
+            begin, used = time.perf_counter(), time.thread_time()
             self._share(number, scratch.ctypes.data)
-            self._used[number] = time.thread_time() - begin
+            self._used[number] = time.thread_time() - used
+            self._wall[number] = begin, time.perf_counter()
             self._end.wait()
 
     def seconds(self, share: Share) -> float:
-        """Run `share` on every thread and return the time until the last has finished."""
+        """Run `share` on every thread and return the time from the first start to the last end.
+
+        The threads take the time: the one that waits for them may get a core only when they end.
+        """
         self._share = share
         self._start.wait()
-        begin = time.perf_counter()
         self._end.wait()
-        wall = time.perf_counter() - begin
-        return wall if self._clock == "wall" else max(self._used)
+        begins, ends = zip(*self._wall, strict=True)
+        return max(ends) - min(begins) if self._clock == "wall" else max(self._used)
 
     def part(self, units: int, thread: int) -> tuple[int, int]:
         """Return the share of `units` of a thread."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from ingot.errors import UnsupportedError, UsageError
 from ingot.ir import Encoding, Module, shape_of
 from ingot.models import Checkpoint, import_model, open_checkpoint
+from ingot.passes import parse_pipeline
 from ingot.targets import (
     Build,
     ModelFacts,
@@ -52,6 +53,7 @@ def compile_model(
     options, output = options or CompileOptions(), Path(output)
     start = time.monotonic()
     target = find_target(options.target)
+    check_options(target, options.settings)
     check_destination(output)
     progress("open", 0, 0)
     checkpoint = open_checkpoint(path)
@@ -73,9 +75,21 @@ def compile_model(
     )
 
 
+def check_options(target: Target, settings: Settings) -> None:
+    """Raise `UsageError` for options that no model could make right, before any work is done."""
+    parse_pipeline(target.pipeline(settings))
+    for level in settings.levels:
+        if level not in target.levels:
+            raise UsageError(
+                f"target {target.name} has no level {level!r}",
+                hint=f"Levels: {', '.join(target.levels)}.",
+            )
+
+
 def lower_model(module: Module, checkpoint: Checkpoint, options: CompileOptions) -> Build:
     """Run the target's stages on an imported module, without writing anything."""
     target = find_target(options.target)
+    check_options(target, options.settings)
     return _run_stages(target, module, checkpoint, options, lambda what, done, total: None)
 
 

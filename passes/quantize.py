@@ -61,8 +61,10 @@ class QuantizePass(Pass):
             return rounding(0.02)
         return lossy("rms", 0.5 if any(name.startswith("int4") for name in asked) else 0.05)
 
-    def run(self, module: Module) -> None:
+    def __post_init__(self) -> None:
         self._check_names()
+
+    def run(self, module: Module) -> None:
         unmatched = {pattern for pattern, _ in self._rules()}
         for block in blocks(module):
             roles = _roles(block, is_step=block == step_block(module))
@@ -85,6 +87,13 @@ class QuantizePass(Pass):
         return [(pattern.strip(), encoding.strip()) for pattern, _, encoding in rules]
 
     def _check_names(self) -> None:
+        for rule in self.overrides:
+            if "=" not in rule:
+                raise UsageError(
+                    f"{rule!r} gives no encoding",
+                    where="pass quantize, option overrides",
+                    hint="Write pattern=encoding, as in *.down_proj.weight=int8.",
+                )
         allowed = [NONE, *(name for name in known_encodings() if name != "int8-act")]
         names = [self.linear, self.embedding, *filter(None, [self.head])]
         for name in names + [encoding for _, encoding in self._rules()]:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ingot.errors import UsageError
 from ingot.ir import BF16Type, Linear, Module, Quant, logical_type
 from ingot.passes import Pass, Phase, find_pass, parse_pipeline
 from ingot.targets.base import Build, PackedWeight, Settings, Stage, Target
@@ -85,10 +84,6 @@ def _kv_dtype(build: Build) -> KvDtype:
 def _generate(build: Build) -> Build:
     assert build.program is not None
     names = build.settings.levels or tuple(level.name for level in LEVELS)
-    known = [level.name for level in LEVELS]
-    for name in names:
-        if name not in known:
-            raise UsageError(f"no level {name!r}", hint=f"Levels: {', '.join(known)}.")
     kernels = [kernel for kernel in build.program.kernels if isinstance(kernel, Kernel)]
     objects = compile_levels(kernels, [level_named(name) for name in names])
     files = {f"targets/cpu/kernels-{name}.o": code for name, code in objects.items()}

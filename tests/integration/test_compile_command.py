@@ -107,6 +107,7 @@ def test_a_bad_checkpoint_is_one_message(
     [
         ["--quantize", "int3"],
         ["--override", "*.nothing=int8"],
+        ["--override", "nothing"],
         ["--levels", "avx1024"],
         ["--target", "abacus"],
         ["--embedding", "int8-act"],
