@@ -41,7 +41,9 @@ class ApiError(Exception):
     def of(error: RequestError) -> "ApiError":
         """The answer to a request that the engine refuses."""
         message = f"{error.where}: {error.message}" if error.where else error.message
-        return ApiError(400, f"{message} {error.hint}".strip(), param=error.where or None)
+        if error.hint:
+            message = f"{message}. {error.hint}"
+        return ApiError(400, message, param=error.where or None)
 
 
 def error_body(error: ApiError) -> dict[str, object]:

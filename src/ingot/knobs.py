@@ -43,7 +43,7 @@ def _debug_level(text: str) -> int:
     return level
 
 
-DEBUG = Knob("INGOT_DEBUG", _debug_level, 0, "0 quiet, 1 stages and times, 2 passes, 3 code, 4 IR")
+DEBUG = Knob("INGOT_DEBUG", _debug_level, 0, "0 to 5; from 1 on, the daemon logs what it does")
 DUMP: Knob[Path | None] = Knob("INGOT_DUMP", Path, None, "a folder for numbered stage files")
 
 
