@@ -1,7 +1,7 @@
 """A sequence's logits are bitwise the same alone and in company, however it is run.
 
-Three artifacts hold all the encodings between them: the layers of one have an integer encoding
-each, beside an int8 KV cache.
+Three artifacts hold all the encodings between them: the linears of one have every integer encoding,
+beside an int8 KV cache.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ingot.ir import known_encodings
 from ingot.runtime import SamplingParams
 from ingot.targets import Settings
 
@@ -20,6 +21,9 @@ LAYERS = {
     "model.layers.1.mlp.*": "int8-g32",
     "model.layers.2.self_attn.*": "int4-g128-sym",
     "model.layers.2.mlp.*": "int8",
+    "model.layers.0.self_attn.o_proj.*": "int4-g32-sym",
+    "model.layers.1.self_attn.o_proj.*": "int4-g128",
+    "model.layers.2.mlp.down_proj.*": "int4-g64-sym",
 }
 SETTINGS = {
     "float32": Settings(linear="none", dtype="float32", kv_dtype="float32"),
@@ -37,6 +41,10 @@ LENGTHS = (45, 1, 3, 16, 17, 70, 100, 7, 30)
 @pytest.fixture(params=SETTINGS)
 def made(request: pytest.FixtureRequest, compiled: Callable[[str, Settings], Any]) -> Iterator[Any]:
     yield compiled("qwen2", SETTINGS[request.param])
+
+
+def test_no_encoding_is_left_out() -> None:
+    assert {*LAYERS.values(), "int8-act"} == set(known_encodings())
 
 
 def prompts(made: Any) -> list[list[int]]:
