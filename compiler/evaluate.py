@@ -18,6 +18,8 @@ from ingot.errors import UsageError
 
 WINDOWS = 16
 WINDOW_TOKENS = 1024
+BLOCK_ROWS = 32
+"""Rows of logits that are widened at a time: whole windows would be hundreds of megabytes."""
 
 
 class ScoringModel(Protocol):
@@ -70,7 +72,11 @@ def evaluate_perplexity(
 
 def negative_log_likelihood(logits: NDArray[np.float32], tokens: Sequence[int]) -> float:
     """Return the sum over positions of -log p(next token), in float64."""
-    rows = logits[:-1].astype(np.float64)
-    rows -= rows.max(axis=1, keepdims=True)
-    chosen = rows[np.arange(len(rows)), np.asarray(tokens[1:])]
-    return float((np.log(np.exp(rows).sum(axis=1)) - chosen).sum())
+    following, total = np.asarray(tokens[1:]), 0.0
+    for start in range(0, len(following), BLOCK_ROWS):
+        chosen = following[start : start + BLOCK_ROWS]
+        rows = logits[start : start + len(chosen)].astype(np.float64)
+        rows -= rows.max(axis=1, keepdims=True)
+        picked = rows[np.arange(len(rows)), chosen]
+        total += float((np.log(np.exp(rows).sum(axis=1)) - picked).sum())
+    return total
