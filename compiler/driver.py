@@ -57,7 +57,7 @@ def compile_model(
     check_destination(output)
     progress("open", 0, 0)
     checkpoint = open_checkpoint(path)
-    _check_settings(options.settings, checkpoint)
+    _check_partial_encoding(options.settings, checkpoint)
     progress("import", 0, 0)
     module = import_model(checkpoint)
     build = _run_stages(target, module, checkpoint, options, progress)
@@ -115,7 +115,7 @@ def _run_stages(
     return build
 
 
-def _check_settings(settings: Settings, checkpoint: Checkpoint) -> None:
+def _check_partial_encoding(settings: Settings, checkpoint: Checkpoint) -> None:
     """Refuse to encode some weights of a quantised checkpoint anew while others are to be kept."""
     infos = map(checkpoint.weights.info, checkpoint.weights)
     stores_encoded = any(isinstance(info.stored, Encoding) for info in infos)
