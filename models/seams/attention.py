@@ -1,15 +1,13 @@
-"""Opaque operators in place of attention and experts: the exporter keeps each as one node.
+"""The opaque operator in place of attention: the exporter keeps it as one node.
 
-transformers asks a table for the function that computes attention or a layer of experts; importing
-this module puts one of ours, `IMPLEMENTATION`, into both tables.
+transformers asks a table for the function that computes attention; importing this module puts ours,
+`IMPLEMENTATION`, into it.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig
-from transformers.integrations.moe import ExpertsInterface
 from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
@@ -53,31 +51,6 @@ def _(
     return q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
 
 
-@torch.library.custom_op("ingot::experts", mutates_args=())
-def experts(
-    hidden: Tensor, indices: Tensor, routing: Tensor, parameters: list[Tensor], kind: str
-) -> Tensor:
-    """A layer of experts: hidden `[T, hidden]` → the same, weighted by routing `[T, k]`.
-
-    `indices` `[T, k]` are the experts chosen; `parameters` are those of the module, in its order,
-    each with the experts as first dimension; `kind` is the qualified name of its class.
-    """
-    raise AssertionError("an opaque operator is only traced")
-
-
-@experts.register_fake
-def _(
-    hidden: Tensor, indices: Tensor, routing: Tensor, parameters: list[Tensor], kind: str
-) -> Tensor:
-    return torch.empty_like(hidden)
-
-
-def use_seams(config: PretrainedConfig) -> None:
-    """Make models that are built from `config` call the opaque operators."""
-    config._attn_implementation = IMPLEMENTATION
-    config._experts_implementation = IMPLEMENTATION
-
-
 def _attention_function(
     module: nn.Module,
     query: Tensor,
@@ -117,19 +90,9 @@ def _attention_function(
     return result, None
 
 
-def _experts_function(
-    module: nn.Module, hidden: Tensor, indices: Tensor, routing: Tensor
-) -> Tensor:
-    kind = f"{type(module).__module__}.{type(module).__qualname__}"
-    result = experts(hidden, indices, routing, list(module.parameters()), kind)
-    assert isinstance(result, Tensor)
-    return result
-
-
 def _no_mask(*arguments: object, **options: object) -> None:
     """The mask of the opaque attention: it is causal by itself."""
 
 
 AttentionInterface.register(IMPLEMENTATION, _attention_function)
 AttentionMaskInterface.register(IMPLEMENTATION, _no_mask)
-ExpertsInterface.register(IMPLEMENTATION, _experts_function)

@@ -1,0 +1,14 @@
+"""Opaque operators in place of what mixes tokens or experts: one file a seam.
+
+Importing a seam registers it with transformers; `use_seams` makes models ask for it.
+"""
+
+from transformers import PretrainedConfig
+
+from . import attention, experts
+
+
+def use_seams(config: PretrainedConfig) -> None:
+    """Make models that are built from `config` call the opaque operators."""
+    config._attn_implementation = attention.IMPLEMENTATION
+    config._experts_implementation = experts.IMPLEMENTATION
