@@ -5,6 +5,7 @@ Everything that other folders use is exported here; `mlir` is the bindings' door
 
 from ingot.ir import mlir
 from ingot.ir.bridge import builtin_type, torch_type, vtensor_parts
+from ingot.ir.building import build_module
 from ingot.ir.costs import bits_of, bytes_of, elements_of, traffic
 from ingot.ir.dialect import LM, BatchType, Quant
 from ingot.ir.encoding import (
@@ -227,6 +228,7 @@ __all__ = [
     "attribute_of",
     "before",
     "bits_of",
+    "build_module",
     "builtin_type",
     "bytes_of",
     "cf",

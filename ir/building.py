@@ -1,0 +1,32 @@
+"""Builds a module from nothing: its step is what a function of the step's inputs computes."""
+
+from collections.abc import Callable
+
+from ingot.ir.mlir import FunctionType, InsertionPoint, Location, TypeAttr, Value, func
+from ingot.ir.module import STEP, Module
+from ingot.ir.types import step_inputs
+
+Body = Callable[[Value, Value, Value], Value]
+
+
+def build_module(body: Body) -> Module:
+    """Return the module whose step computes `body(tokens, positions, batch)`.
+
+    `body` builds operations (`Embedding(tokens, table)`, `Linear(x, w)`, …) and returns the value
+    that the step returns, logits `[rows, V]`.
+
+        build_module(lambda tokens, positions, batch: Embedding(tokens, Weight(…).out).out)
+
+    Raises InvalidModuleError where the operations do not fit together.
+    """
+    module = Module.create()
+    context = module.context
+    inputs = step_inputs(context)
+    with Location.unknown(context), InsertionPoint(module.mlir.body):
+        function = func.FuncOp(STEP, (inputs, []))
+        block = function.add_entry_block()
+        with InsertionPoint(block):
+            result = body(*block.arguments)
+            func.ReturnOp([result])
+        function.attributes["function_type"] = TypeAttr.get(FunctionType.get(inputs, [result.type]))
+    return module.verified()
