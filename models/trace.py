@@ -14,7 +14,7 @@ from ingot.errors import IngotError, UnsupportedError
 
 from .architecture import build_architecture
 from .origin import Origin, origin_of
-from .seams import use_seams
+from .seams import opaque_states, use_seams
 
 TOKENS, POSITIONS = "tokens", "positions"
 EXAMPLE_TOKENS = 130
@@ -72,7 +72,8 @@ def trace(config: PretrainedConfig) -> Trace:
     use_seams(config)
     model = _Logits(build_architecture(config))
     try:
-        program = _export(model)
+        with opaque_states(model):
+            program = _export(model)
     except IngotError:
         raise
     except Exception as error:  # whatever the exporter raises is said of the architecture
@@ -84,7 +85,7 @@ def trace(config: PretrainedConfig) -> Trace:
     _check_outputs(program.graph_signature, config)
     arguments = tuple(_argument(spec, config) for spec in program.graph_signature.input_specs)
     _drop_noise(program.graph)
-    _check_attention(program.graph, config)
+    _check_mixing(program.graph, config)
     origins = {
         node.name: origin_of(node, PREFIX)
         for node in program.graph.nodes
@@ -132,8 +133,10 @@ def _check_outputs(signature: ExportGraphSignature, config: PretrainedConfig) ->
     assert len(signature.output_specs) == 1
 
 
-def _check_attention(graph: fx.Graph, config: PretrainedConfig) -> None:
-    if not any(node.target is torch.ops.ingot.attention.default for node in graph.nodes):
+def _check_mixing(graph: fx.Graph, config: PretrainedConfig) -> None:
+    """Require that tokens meet in opaque operators, of attention or of a state."""
+    opaque = {n.target for n in graph.nodes if getattr(n.target, "namespace", "") == "ingot"}
+    if not opaque - {torch.ops.ingot.experts.default}:
         raise UnsupportedError(
             f"the architecture {config.model_type!r} mixes tokens by code of its own, not through "
             "transformers' attention interface",
