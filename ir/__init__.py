@@ -19,7 +19,7 @@ from ingot.ir.encoding import (
 from ingot.ir.fields import InvalidOp
 from ingot.ir.functions import ACTIVATIONS
 from ingot.ir.interpreter.attention import ragged_attention
-from ingot.ir.interpreter.run import Interpreter, run_step
+from ingot.ir.interpreter.run import Interpreter, Watch, run_step
 from ingot.ir.interpreter.values import Batch, Datum
 from ingot.ir.interpreter.weights import (
     Weights,
@@ -27,6 +27,7 @@ from ingot.ir.interpreter.weights import (
     is_weight_expression,
     weight_symbols,
 )
+from ingot.ir.locations import Source, fused_location, source_of, sources_of
 from ingot.ir.mlir import (
     DYNAMIC,
     Attribute,
@@ -211,6 +212,7 @@ __all__ = [
     "ShapedType",
     "Slice",
     "Softcap",
+    "Source",
     "StringAttr",
     "SymbolTable",
     "ToTorch",
@@ -219,6 +221,7 @@ __all__ = [
     "TypeAttr",
     "Value",
     "VectorType",
+    "Watch",
     "Weight",
     "Weights",
     "activation_type",
@@ -240,6 +243,7 @@ __all__ = [
     "ext",
     "float_tensor",
     "func",
+    "fused_location",
     "index_type",
     "ir",
     "is_per_token",
@@ -264,6 +268,8 @@ __all__ = [
     "run_step",
     "scf",
     "shape_of",
+    "source_of",
+    "sources_of",
     "step_inputs",
     "tensor",
     "tensor_type",

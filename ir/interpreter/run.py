@@ -1,6 +1,6 @@
 """Running a module, at any stage, on torch tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,18 +16,30 @@ from ingot.ir.operation import Op
 from ingot.ir.ops.weight import Weight
 from ingot.ir.quant_tensor import QuantTensor
 
+Watch = Callable[[OpView, Sequence[Any]], None]
+"""Called with each operation that has run, in order, and the values of its results."""
+
 
 class Interpreter:
     """Runs one module on one set of weights, step after step.
 
-    Weight expressions are evaluated once and kept, so that a second step does not quantise again.
-    `dtype` is the type of all activations: float32, or float64 for an oracle.
+    Weight expressions are evaluated once and kept, so that a second step does not quantise again,
+    unless `keep` is false: then a model of any size runs in the memory of its largest weight.
+    `dtype` is the type of all activations: float32, or float64 for an oracle.  `watch` sees all
+    intermediate values, those of called functions too.
     """
 
     def __init__(
-        self, module: Module, weights: Weights, dtype: torch.dtype = torch.float32
+        self,
+        module: Module,
+        weights: Weights,
+        dtype: torch.dtype = torch.float32,
+        *,
+        watch: Watch | None = None,
+        keep: bool = True,
     ) -> None:
         self._module, self._weights, self._dtype = module, weights, dtype
+        self._watch, self._keep = watch, keep
         self._functions = {function.name.value: function for function in module.functions}
         self._evaluated: dict[Value, Tensor | QuantTensor] = {}
 
@@ -59,6 +71,8 @@ class Interpreter:
                 continue
             operands = [self._read(operand, values) for operand in op.operands]
             results = self._evaluate(op, operands, state)
+            if self._watch is not None:
+                self._watch(op, results)
             for result, value in zip(op.results, results, strict=True):
                 values[result] = value
             for operand in op.operands:
@@ -69,7 +83,7 @@ class Interpreter:
     def _read(self, value: Value, values: dict[Value, Any]) -> Any:
         if value in values or not is_weight_expression(value):
             return values[value]
-        if isinstance(value.owner, Weight):
+        if isinstance(value.owner, Weight) or not self._keep:
             return evaluate_weight(value, self._weights)
         if value not in self._evaluated:
             self._evaluated[value] = evaluate_weight(value, self._weights)

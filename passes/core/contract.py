@@ -6,6 +6,8 @@ Every pass states one, and `verify_pass` holds it to that on sample weights and 
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -45,3 +47,17 @@ def lossy(metric: str, budget: float) -> Contract:
     """
     assert metric in ("largest", "rms"), metric
     return Contract("lossy", budget, metric)
+
+
+def relative_error(expected: Tensor, found: Tensor, metric: str = "largest") -> float:
+    """Return how far `found` lies from `expected` in units of its size, 0 where both are 0.
+
+    `metric` is that of a contract; NaN where either holds a NaN.
+    """
+    difference = (found - expected).double()
+    size = expected.double()
+    if metric == "rms":
+        error, scale = difference.square().mean().sqrt(), size.square().mean().sqrt()
+    else:
+        error, scale = difference.abs().max(), size.abs().max()
+    return 0.0 if not error else float(error / scale)

@@ -1,122 +1,117 @@
-"""Holds a pass to its contract: the reference interpreter runs the module before and after it."""
+"""Holds a pass to its contract: the reference interpreter runs the module before and after it.
 
-from collections.abc import Mapping
+Where the logits depart further than the contract allows, both modules run again with all their
+values compared, so that the error names the operation and its place in the model.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ingot.errors import VerificationError
-from ingot.ir import (
-    Batch,
-    Module,
-    Quant,
-    QuantTensor,
-    Weight,
-    quantize,
-    run_step,
-    shape_of,
-    torch_dtype,
-)
+from ingot.ir import Module
 
 from .base import Pass
-from .blocks import blocks
-from .contract import Contract
+from .contract import Contract, relative_error
+from .divergence import Difference, compare, first_divergence, record
 from .pipeline import Callback, Phase
-
-Weights = Mapping[str, Tensor | QuantTensor]
+from .sample import Sample, Weights
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Inputs of one step: `tokens` `[T]`, and where each of its new sequences starts, `[S + 1]`."""
+class Check:
+    """What holding one pass to its contract gave: the error of the logits, in its metric."""
 
-    tokens: Tensor
-    starts: tuple[int, ...]
+    step: str
+    contract: Contract
+    error: float
 
     @property
-    def positions(self) -> Tensor:
-        """The place of each token in its sequence, `[T]`."""
-        spans = zip(self.starts, self.starts[1:], strict=False)
-        return torch.cat([torch.arange(end - start) for start, end in spans])
-
-    def logits(self, module: Module, weights: Weights) -> Tensor:
-        """Return the logits `[T, vocabulary]` of one step, computed in float64."""
-        batch = Batch(list(self.starts))
-        return run_step(module, weights, self.tokens, self.positions, batch, torch.float64)
-
-
-def random_sample(vocabulary: int, lengths: tuple[int, ...] = (7, 1, 5), seed: int = 0) -> Sample:
-    """Return a step of sequences of random tokens below `vocabulary`."""
-    generator = torch.Generator().manual_seed(seed)
-    starts = [sum(lengths[:index]) for index in range(len(lengths) + 1)]
-    return Sample(torch.randint(vocabulary, (starts[-1],), generator=generator), tuple(starts))
-
-
-def random_weights(module: Module, seed: int = 0) -> dict[str, Tensor | QuantTensor]:
-    """Return a tensor for every `lm.weight`, of its type: matrices that keep the scale of their
-    input, vectors near 1."""
-    generator = torch.Generator().manual_seed(seed)
-    found: dict[str, Tensor | QuantTensor] = {}
-    for block in blocks(module):
-        for op in block.operations:
-            if isinstance(op, Weight) and op.symbol not in found:
-                found[op.symbol] = _random(op, generator)
-    return found
+    def passed(self) -> bool:
+        """Whether the error is allowed; a NaN is not."""
+        return self.error <= self.contract.tolerance
 
 
 def verify_pass(one: Pass, module: Module, weights: Weights, sample: Sample) -> float:
     """Run `one` on `module`, in place, and return its error in the metric of its contract.
 
-    Raises VerificationError, which names the pass and the error, if that breaks the contract.
+    Raises VerificationError, which names pass, operation, place in the model, observed and allowed
+    error, if that breaks the contract.
     """
-    expected = sample.logits(module, weights)
+    before = module.clone()
+    expected = sample.logits(before, weights)
     one.run(module)
     module.verify(f"after pass {one}")
-    return _checked(one, expected, sample.logits(module, weights))
+    check = _check(one, expected, sample.logits(module, weights))
+    if not check.passed:
+        raise _broken(check, locate(one, before, module, weights, sample))
+    return check.error
 
 
-def verifying(weights: Weights, sample: Sample) -> Callback:
-    """Return the callback of a pipeline that holds each of its passes to its contract."""
+def verifying(
+    weights: Weights, sample: Sample, note: Callable[[Check], None] = lambda check: None
+) -> Callback:
+    """Return the callback of a pipeline that holds each of its passes to its contract.
+
+    `note` is called with what each check gave, also with the one that fails.
+    """
     latest: list[Tensor] = []
+    copies: list[Module] = []
 
     def check(one: Pass, module: Module, phase: Phase) -> None:
-        if phase == "before" and latest:
+        if phase == "before":
+            copies[:] = [module.clone()]
+            if not latest:
+                latest.append(sample.logits(module, weights))
             return
         logits = sample.logits(module, weights)
-        if phase == "after":
-            _checked(one, latest.pop(), logits)
+        found = _check(one, latest.pop(), logits)
         latest.append(logits)
+        note(found)
+        if not found.passed:
+            raise _broken(found, locate(one, copies.pop(), module, weights, sample))
 
     return check
 
 
-def _checked(one: Pass, expected: Tensor, found: Tensor) -> float:
-    """Return the error of a pass; raise VerificationError if it breaks the contract."""
+def locate(
+    one: Pass, before: Module, after: Module, weights: Weights, sample: Sample
+) -> Difference | None:
+    """Return the operation of `after` at which it departs from `before`, None if none is found."""
     contract = one.promise()
-    error = measure(contract, expected, found)
-    if not error <= contract.tolerance:
-        raise VerificationError(
-            f"changes the logits by {error:.3g} of their size ({contract.metric}); "
-            f"its contract is {contract}",
-            where=f"pass {one}",
-            hint="Compare the module before and after the pass: INGOT_DUMP=DIR writes both.",
-        )
-    return error
+    differences = compare(
+        record(before, weights, sample),
+        record(after, weights, sample),
+        sample,
+        metric=contract.metric,
+        tolerance=contract.tolerance,
+    )
+    return first_divergence(differences, contract.tolerance)
 
 
 def measure(contract: Contract, expected: Tensor, found: Tensor) -> float:
     """Return how far `found` lies from `expected`, relative, in the metric of `contract`."""
-    difference = (found - expected).double()
-    if contract.metric == "rms":
-        return float(difference.square().mean().sqrt() / expected.double().square().mean().sqrt())
-    return float(difference.abs().max() / expected.abs().max())
+    return relative_error(expected, found, contract.metric)
 
 
-def _random(op: Weight, generator: torch.Generator) -> Tensor | QuantTensor:
-    sizes = shape_of(op.out)
-    values = torch.randn(sizes, generator=generator)
-    values = values / sizes[-1] ** 0.5 if len(sizes) > 1 else 1 + 0.1 * values
-    if isinstance(op.out.type, Quant):
-        return quantize(values, op.out.type.encoding)
-    return values.to(torch_dtype(op.out))
+def _check(one: Pass, expected: Tensor, found: Tensor) -> Check:
+    contract = one.promise()
+    if expected.shape != found.shape:
+        return Check(str(one), contract, float("inf"))
+    return Check(str(one), contract, measure(contract, expected, found))
+
+
+def _broken(check: Check, culprit: Difference | None) -> VerificationError:
+    contract = check.contract
+    lines = [
+        f"changes the logits by {check.error:.3g} of their size ({contract.metric}); "
+        f"its contract is {contract}, which allows {contract.tolerance:g}"
+    ]
+    if culprit is not None:
+        lines.append(f"first operation that departs: {culprit}, by {culprit.error:.3g}")
+    return VerificationError(
+        "\n  ".join(lines),
+        where=f"pass {check.step}",
+        hint="Compare the module before and after the pass: --save-stages DIR writes both.",
+    )
