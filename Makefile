@@ -8,7 +8,7 @@ PORT ?= 8000
 BUILTIN := build/smollm2-135m-instruct.ingot
 NATIVE := CMakeLists.txt $(wildcard runtime/native/*)
 
-.PHONY: help serve test lint type bench docs wheel clean
+.PHONY: help serve test corpus lint type bench docs wheel clean
 
 help:
 	@echo "make serve   install, compile the built-in model for this CPU, serve it on $(HOST):$(PORT)"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    ruff and the import rules        make type    mypy --strict"
 	@echo "make bench   speed beside this machine's limits   make docs   build the documentation"
 	@echo "make wheel   test the built wheel in an empty environment"
+	@echo "make corpus  every architecture against transformers (CORPUS_ARGUMENTS=--fast: some)"
 
 # An install is repeated when what it installs has changed: the dependencies or the native code.
 $(VENV)/bin/python:
@@ -46,9 +47,13 @@ lint: $(VENV)/.test
 
 type: $(VENV)/.test
 	$(BIN)/mypy
+	$(BIN)/mypy corpus
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/straight_line.py $(BENCH_ARGUMENTS)
+
+corpus: $(VENV)/.test
+	$(BIN)/python -m corpus $(CORPUS_ARGUMENTS)
 
 docs: $(VENV)/.test
 	$(BIN)/mkdocs build --strict --quiet

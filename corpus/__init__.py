@@ -1,0 +1,1 @@
+"""The corpus: every causal language model of transformers, small, compiled and compared."""
