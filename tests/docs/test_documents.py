@@ -9,6 +9,8 @@ import pytest
 
 from ingot import knobs
 from ingot.compiler.cli.main import find_commands
+from ingot.ir import all_operations, known_encodings
+from ingot.passes import all_passes
 from ingot.runtime.server import Metrics
 
 from .commands import ROOT, blocks, dialogue, documents, relative_links
@@ -95,7 +97,18 @@ def test_every_metric_that_is_documented_exists() -> None:
 
 
 def test_the_documentation_builds(tmp_path: Path) -> None:
+    """With the reference that is written from the code: nothing that exists is missing there."""
     run(f"mkdocs build --strict --quiet --site-dir {tmp_path}", ROOT)
     assert {"index.html", "compiling", "serving", "architecture"} <= {
         path.name for path in tmp_path.iterdir()
     }
+    expected = {
+        "operations": all_operations(),
+        "types": known_encodings(),
+        "passes": all_passes(),
+        "commands": [f"ingot {name}" for name in find_commands()],
+    }
+    for page, names in expected.items():
+        text = (tmp_path / "reference" / page / "index.html").read_text()
+        missing = [name for name in names if name not in text]
+        assert not missing, f"{page}: {missing}"
