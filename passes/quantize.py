@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ingot.errors import UsageError
 from ingot.ir import (
@@ -27,7 +27,7 @@ from ingot.ir import (
     weight_symbols,
 )
 
-from .core import Contract, Pass, blocks, erase_dead, lossy, ops_of, rounding, step_block
+from .core import Contract, Pass, blocks, erase_dead, lossy, ops_of, option, rounding, step_block
 
 NONE = "none"
 _FLOATS: dict[str, Any] = {"float32": F32Type, "bfloat16": BF16Type}
@@ -46,23 +46,45 @@ class QuantizePass(Pass):
 
     contract: ClassVar[Contract] = lossy("rms", 0.5)
 
-    linear: str = "int4-g32"
-    embedding: str = "int8"
-    head: str = ""
-    overrides: tuple[str, ...] = ()
-    requantize: bool = False
-    float: str = ""
+    linear: str = option("int4-g32", help="encoding of linear weights; none: floats")
+    embedding: str = option("int8", help="encoding of the embedding; none: floats")
+    head: str = option("", help="encoding of the output head; empty: that of the embedding")
+    overrides: tuple[str, ...] = option((), help="PATTERN=ENCODING for names of weights")
+    requantize: bool = option(False, help="encode anew what the checkpoint stores encoded")
+    bits: Literal[0, 4, 8] = option(0, help="short for linear: 4 is int4-gGROUP, 8 is int8")
+    group: Literal[0, 32, 64, 128] = option(0, help="elements that share a scale, beside bits")
+    float: str = option("", help="float32 or bfloat16: type of what stays float; empty: as stored")
 
     def promise(self) -> Contract:
         """Return a budget by the coarsest encoding asked for, that of bfloat16 if there is none."""
         rules = (encoding for _, encoding in self._rules())
-        asked = {self.linear, self.embedding, self.head or NONE, *rules} - {NONE}
+        asked = {self._linear, self.embedding, self.head or NONE, *rules} - {NONE}
         if not asked:
             return rounding(0.02)
         return lossy("rms", 0.5 if any(name.startswith("int4") for name in asked) else 0.05)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self._check_names()
+        if self.group and not self.bits:
+            raise UsageError(
+                f"group={self.group} is given without bits",
+                where="pass quantize",
+                hint="Write bits=4 group=32, or linear=int4-g32.",
+            )
+        if self.bits and self.linear != type(self).linear:
+            raise UsageError(
+                "linear and bits both say how linear weights are stored",
+                where="pass quantize",
+                hint="Drop one of them.",
+            )
+
+    @property
+    def _linear(self) -> str:
+        """The encoding of linear weights, however it was said."""
+        if not self.bits:
+            return self.linear
+        group = self.group or (32 if self.bits == 4 else 0)
+        return f"int{self.bits}" + (f"-g{group}" if group else "")
 
     def run(self, module: Module) -> None:
         unmatched = {pattern for pattern, _ in self._rules()}
@@ -95,7 +117,7 @@ class QuantizePass(Pass):
                     hint="Write pattern=encoding, as in *.down_proj.weight=int8.",
                 )
         allowed = [NONE, *(name for name in known_encodings() if name != "int8-act")]
-        names = [self.linear, self.embedding, *filter(None, [self.head])]
+        names = [self._linear, self.embedding, *filter(None, [self.head])]
         for name in names + [encoding for _, encoding in self._rules()]:
             if name not in allowed:
                 raise UsageError(
@@ -113,7 +135,7 @@ class QuantizePass(Pass):
     def _encoding(self, value: Value, role: str, unmatched: set[str]) -> Encoding | None:
         """Return the encoding that the options give to a weight; None for floats."""
         head = self.head or self.embedding
-        name = {"linear": self.linear, "embedding": self.embedding, "head": head}.get(role, "")
+        name = {"linear": self._linear, "embedding": self.embedding, "head": head}.get(role, "")
         if role == "embedding and head":
             name = self.embedding
         for pattern, encoding in self._rules():

@@ -10,7 +10,7 @@ from ingot.errors import UsageError
 from ingot.ir import Module, torch_dialect
 
 from .canonicalize import merge_equal
-from .core import EXACT, Contract, Pass, Pattern, blocks, erase_dead, ops_of, rewrite
+from .core import EXACT, Contract, Pass, Pattern, blocks, erase_dead, ops_of, option, rewrite
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Raise(Pass):
 
     contract: ClassVar[Contract] = EXACT
 
-    without: tuple[str, ...] = ()
+    without: tuple[str, ...] = option((), help="patterns to leave out, by file name")
 
     def run(self, module: Module) -> None:
         groups = pattern_groups()

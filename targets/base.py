@@ -7,9 +7,9 @@ program and objects.  The names of the stages also name the progress lines and t
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Literal, Protocol
@@ -17,10 +17,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.errors import UsageError
+from ingot.extensions import Group, Owner
 from ingot.ir import Module, Value
+from ingot.passes import parse_pipeline
 
-GROUP = "ingot.targets"
+GROUP = Group("ingot.targets", "target", "targets")
 
 Dtype = Literal["float32", "bfloat16"]
 KvDtype = Literal["auto", "float32", "bfloat16", "int8"]
@@ -34,7 +35,8 @@ class Settings:
     stores if that is quantised, the target's default otherwise.  `overrides` are
     `pattern=encoding`.  `dtype` is the type of weights that stay floats, "auto" as stored.
     `levels` are the instruction sets to carry, empty for all.  `pipeline`, where given, is run
-    instead of the target's own passes, and says all of encodings and types itself.
+    instead of the target's own passes, which `default` stands for in it; without that it says all
+    of encodings and types itself.  `added` are passes with their places, as in `prune@after=raise`.
     """
 
     linear: str = "auto"
@@ -44,6 +46,14 @@ class Settings:
     kv_dtype: KvDtype = "auto"
     levels: tuple[str, ...] = ()
     pipeline: str = ""
+    added: tuple[str, ...] = ()
+
+    def passes(self, default: str) -> str:
+        """Return the text of the passes to run, where `default` is that of the target's own."""
+        chosen = parse_pipeline(self.pipeline or "default", {"default": default})
+        for text in self.added:
+            chosen = chosen.with_passes(text)
+        return str(chosen)
 
 
 class Kernel(Protocol):
@@ -134,40 +144,32 @@ class Target:
 
 
 def find_target(name: str, extensions: Iterable[EntryPoint] | None = None) -> Target:
-    """Return the target called `name`; raise `UsageError` if there is none or two owners of it."""
-    owners = target_names(extensions)
-    if name not in owners:
-        raise UsageError(f"no target {name!r}", hint="Targets: " + ", ".join(sorted(owners)) + ".")
-    owner = owners[name]
-    if isinstance(owner, EntryPoint):
-        target = owner.load()
-    else:
-        target = import_module(f"ingot.targets.{owner}.target").TARGET
-    if not isinstance(target, Target):
-        raise UsageError(
-            f"target {name!r} is a {type(target).__name__}, not a Target",
-            hint="Point the entry point at a value of ingot.targets.Target.",
-        )
+    """Return the target called `name`; raise `UsageError` if there is none or two owners of it.
+
+    Raises `ExtensionError` if its distribution cannot be imported.
+    """
+    target = GROUP.find(name, target_names(extensions))
+    assert isinstance(target, Target), f"targets/{name} has no TARGET"
     return target
 
 
-def target_names(
-    extensions: Iterable[EntryPoint] | None = None,
-) -> dict[str, str | EntryPoint]:
+def target_names(extensions: Iterable[EntryPoint] | None = None) -> dict[str, Owner]:
     """Return who defines each target: a folder of ours, or another distribution's entry point.
 
     `extensions` stands for the installed entry points; a test gives its own.
     """
-    owners: dict[str, str | EntryPoint] = {folder: folder for folder in _own_folders()}
-    for entry in entry_points(group=GROUP) if extensions is None else extensions:
-        other = owners.setdefault(entry.name, entry)
-        if other is not entry:
-            theirs = f"targets/{other}" if isinstance(other, str) else other.value
-            raise UsageError(
-                f"two targets are called {entry.name!r}: {theirs} and {entry.value}",
-                hint="Rename one, or uninstall the distribution that brings it.",
-            )
-    return owners
+    own = {name: Owner(name, f"targets/{name}", partial(_own, name)) for name in _own_folders()}
+    return GROUP.owners(own, _accept, extensions)
+
+
+def _own(name: str) -> object:
+    return import_module(f"ingot.targets.{name}.target").TARGET
+
+
+def _accept(owner: Owner, found: object) -> Target:
+    if not isinstance(found, Target):
+        raise GROUP.refuse(owner, found, "a value of ingot.targets.Target")
+    return found
 
 
 @cache

@@ -62,7 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pipeline",
         default="",
         metavar="PASSES",
-        help="run these passes instead of the target's own, which --quantize and its like change",
+        help="run these passes instead of the target's own, which --quantize and its like change; "
+        "default stands for those",
+    )
+    parser.add_argument(
+        "--add-pass",
+        action="append",
+        default=[],
+        metavar="PASS[@after=NAME]",
+        help="run a pass more: at the end, or @after=NAME, @before=NAME of another pass",
     )
     parser.add_argument(
         "--no-measure", action="store_true", help="do not run the artifact to measure its speed"
@@ -86,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         kv_dtype=arguments.kv_dtype,
         levels=_levels(arguments.levels),
         pipeline=arguments.pipeline,
+        added=tuple(arguments.add_pass),
     )
     options = CompileOptions(arguments.target, settings, knobs.DUMP.get())
     progress = ProgressLine()

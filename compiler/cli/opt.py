@@ -35,6 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", metavar="OUT", help="a file instead of standard output")
     parser.add_argument("--list-passes", action="store_true", help="print the passes there are")
+    parser.add_argument(
+        "--list-pipelines", action="store_true", help="print the pipelines that have a name"
+    )
+    parser.add_argument(
+        "--print-pipeline",
+        metavar="PASSES",
+        help="print a pipeline with all its names written out; a target's name gives its own",
+    )
+    parser.add_argument("--help-pass", metavar="NAME", help="print what a pass and its options do")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,8 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ingot.ir import Module
     from ingot.passes import parse_pipeline
 
-    if arguments.list_passes:
-        print(_passes())
+    told = _told(arguments)
+    if told:
+        print(told)
         return 0
     if arguments.file is None:
         raise UsageError("no file is given", hint="Give a file, or - for standard input.")
@@ -56,13 +66,35 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _passes() -> str:
-    """Return a line for each pass: name with its options, contract, purpose."""
-    from ingot.passes import all_passes
+def _told(arguments: argparse.Namespace) -> str:
+    """Return what is asked about passes and pipelines, an empty text where nothing is."""
+    from ingot.passes import (
+        all_passes,
+        find_pass,
+        list_passes,
+        list_pipelines,
+        pass_help,
+        pipelines,
+    )
 
-    rows = [(str(kind()), kind.description()) for kind in all_passes().values()]
-    width = max(len(text) for text, _ in rows)
-    return "\n".join(f"{text:<{width}}  {purpose}" for text, purpose in rows)
+    if arguments.list_passes:
+        return list_passes(all_passes().values())
+    if arguments.list_pipelines:
+        return list_pipelines(pipelines().values())
+    if arguments.help_pass is not None:
+        return pass_help(find_pass(arguments.help_pass))
+    return "" if arguments.print_pipeline is None else _written_out(arguments.print_pipeline)
+
+
+def _written_out(text: str) -> str:
+    """Return a pipeline with the passes that names of pipelines and targets stand for."""
+    from ingot.passes import parse_pipeline
+    from ingot.targets import Settings, find_target, target_names
+
+    named = target_names()
+    wanted = {name for name in named if name in text.split(",")}
+    own = {name: find_target(name).pipeline(Settings()) for name in wanted}
+    return str(parse_pipeline(text, own))
 
 
 def _read(file: str) -> tuple[str, str | bytes]:

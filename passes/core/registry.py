@@ -1,77 +1,72 @@
 """Finds passes by name: a file of this folder, or an entry point of the group `ingot.passes`.
 
-Nobody lists the passes.  "There is no such pass" and "its file fails to import" are different
-errors: the second is a bug and keeps its traceback.
+Nobody lists the passes.  A file of ours that fails to import is a bug and keeps its traceback.
 """
 
 import inspect
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import cast
 
-from ingot.errors import UsageError
+from ingot.errors import ExtensionError
+from ingot.extensions import Group, Owner
 
 from .base import Pass
 
-GROUP = "ingot.passes"
+GROUP = Group("ingot.passes", "pass", "passes")
 
 
 def find_pass(name: str, extensions: Iterable[EntryPoint] | None = None) -> type[Pass]:
-    """Return the pass called `name`; raise UsageError if there is none, or more than one owner.
+    """Return the pass called `name`.
 
-    `extensions` stands for the installed entry points; a test gives its own.
+    Raises UsageError if there is none, or more than one owner, and ExtensionError if its
+    distribution cannot be imported.  `extensions` stands for the installed entry points.
     """
-    owners = _owners(extensions)
-    if name not in owners:
-        raise UsageError(f"no pass {name!r}", hint="Passes: " + ", ".join(sorted(owners)) + ".")
-    return _load(name, owners[name])
+    found = GROUP.find(name, pass_owners(extensions))
+    assert inspect.isclass(found) and issubclass(found, Pass)
+    return found
 
 
 def all_passes(extensions: Iterable[EntryPoint] | None = None) -> dict[str, type[Pass]]:
-    """Return every pass by name, in the order of the names."""
-    owners = _owners(extensions)
-    return {name: _load(name, owners[name]) for name in sorted(owners)}
+    """Return every pass that loads by name, in the order of the names; log what does not."""
+    return cast(dict[str, type[Pass]], GROUP.loadable(pass_owners(extensions)))
+
+
+def pass_owners(extensions: Iterable[EntryPoint] | None = None) -> dict[str, Owner]:
+    """Return who defines each pass: a file of ours, or an entry point of another distribution."""
+    own = {}
+    for file in _own_files():
+        name = file.replace("_", "-")
+        own[name] = Owner(name, f"passes/{file}.py", partial(_only_pass, file))
+    return GROUP.owners(own, _accept, extensions)
 
 
 @cache
-def _own_names() -> tuple[str, ...]:
+def _own_files() -> tuple[str, ...]:
     folder = Path(__file__).parents[1]
     return tuple(m.name for m in iter_modules([str(folder)]) if not m.ispkg)
 
 
-def _owners(extensions: Iterable[EntryPoint] | None) -> dict[str, str | EntryPoint]:
-    """Return who defines each name: a file of ours, or an entry point of another distribution."""
-    owners: dict[str, str | EntryPoint] = {n.replace("_", "-"): n for n in _own_names()}
-    for entry in entry_points(group=GROUP) if extensions is None else extensions:
-        other = owners.setdefault(entry.name, entry)
-        if other is not entry:
-            theirs = f"passes/{other}.py" if isinstance(other, str) else other.value
-            raise UsageError(
-                f"two passes are called {entry.name!r}: {theirs} and {entry.value}",
-                hint="Rename one, or uninstall the distribution that brings it.",
-            )
-    return owners
-
-
-def _load(name: str, owner: str | EntryPoint) -> type[Pass]:
-    if isinstance(owner, str):
-        return _only_pass(import_module(f"ingot.passes.{owner}"))
-    loaded = owner.load()
-    if not (inspect.isclass(loaded) and issubclass(loaded, Pass)):
-        raise UsageError(
-            f"entry point {owner.value} of {GROUP} is not a pass",
-            hint="Point it at a subclass of ingot.passes.Pass.",
+def _accept(owner: Owner, found: object) -> type[Pass]:
+    if not (inspect.isclass(found) and issubclass(found, Pass)):
+        raise GROUP.refuse(owner, found, "a subclass of ingot.passes.Pass")
+    if found.name() != owner.name:
+        raise ExtensionError(
+            f"the pass calls itself {found.name()!r}, its entry point {owner.name!r}",
+            where=owner.source,
+            hint="Name the file after the pass, or the entry point after the file.",
         )
-    assert loaded.name() == name, f"{owner.value} calls itself {loaded.name()!r}, not {name!r}"
-    return loaded
+    return found
 
 
-def _only_pass(module: ModuleType) -> type[Pass]:
-    """Return the one concrete pass that `module` defines."""
+def _only_pass(file: str) -> type[Pass]:
+    """Return the one concrete pass that a file of ours defines."""
+    module: ModuleType = import_module(f"ingot.passes.{file}")
     found = [
         member
         for member in vars(module).values()

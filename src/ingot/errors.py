@@ -2,6 +2,7 @@
 
     IngotError                exit code 1
     ├── UsageError            exit code 2: a wrong flag, option or argument
+    ├── ExtensionError        an installed extension that cannot be loaded, or is not what it says
     ├── CheckpointError       the model given to `ingot compile` cannot be read
     ├── UnsupportedError      a model, op or encoding that this version cannot compile
     ├── VerificationError     a pass or a kernel broke its numeric contract
@@ -31,6 +32,10 @@ class UsageError(IngotError):
     """The command or the Python interface was called wrongly."""
 
     exit_code = 2
+
+
+class ExtensionError(IngotError):
+    """An installed extension cannot be loaded, or its entry point holds something else."""
 
 
 class CheckpointError(IngotError):

@@ -24,12 +24,7 @@ DEFAULT_LINEAR, DEFAULT_EMBEDDING = "int4-g32", "int8"
 
 def pipeline(settings: Settings) -> str:
     """Return the passes for some settings, as text."""
-    if settings.pipeline:
-        return settings.pipeline
-    return (
-        "raise,canonicalize,select-rows,outline,"
-        f"{_quantize(settings)},merge-linears,fuse-norms,round-activations,fuse-rounding,canonicalize"
-    )
+    return settings.passes(f"lift,{_quantize(settings)},fuse")
 
 
 def _quantize(settings: Settings) -> str:

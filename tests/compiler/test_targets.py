@@ -4,13 +4,13 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from ingot.errors import UsageError
+from ingot.errors import ExtensionError, UsageError
 from ingot.targets import Settings, find_target, target_names
 from ingot.targets.base import GROUP
 
 
 def entry(name: str, value: str) -> EntryPoint:
-    return EntryPoint(name, value, GROUP)
+    return EntryPoint(name, value, GROUP.name)
 
 
 def test_the_cpu_is_a_folder() -> None:
@@ -31,7 +31,7 @@ def test_two_owners_of_a_name_are_both_named() -> None:
 
 
 def test_what_is_no_target_is_refused() -> None:
-    with pytest.raises(UsageError, match="is a type, not a Target"):
+    with pytest.raises(ExtensionError, match=r"is Settings, not a value of ingot\.targets\.Target"):
         find_target("other", [entry("other", "ingot.targets:Settings")])
     with pytest.raises(UsageError, match=r"Targets: cpu\."):
         find_target("abacus", [])
@@ -47,6 +47,9 @@ def test_what_is_no_target_is_refused() -> None:
         (Settings(dtype="bfloat16"), "quantize{float=bfloat16}"),
         (Settings(overrides=("*.o_proj.*=int8",)), "{overrides=*.o_proj.*=int8}"),
         (Settings(pipeline="raise"), "raise"),
+        (Settings(pipeline="default,raise"), ",fuse-rounding,canonicalize,raise"),
+        (Settings(pipeline="raise,fuse", added=("outline@before=raise",)), "outline,raise,merge"),
+        (Settings(added=("outline@after=canonicalize", "raise")), "fuse-rounding,canonicalize,out"),
     ],
 )
 def test_settings_become_the_text_of_a_pipeline(settings: Settings, expected: str) -> None:

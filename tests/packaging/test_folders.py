@@ -19,7 +19,7 @@ def test_every_folder_has_its_layer() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     named = {name.strip().removeprefix("ingot.") for layer in layers for name in layer.split("|")}
-    assert named == FOLDERS | {"errors", "knobs"}
+    assert named == FOLDERS | {"errors", "knobs", "extensions"}
 
 
 def test_links_are_relative_and_lead_to_the_folders() -> None:

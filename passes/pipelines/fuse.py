@@ -1,0 +1,3 @@
+"""Compute together what one kernel computes: linears of one input, norms with sums, roundings."""
+
+PASSES = ("merge-linears", "fuse-norms", "round-activations", "fuse-rounding", "canonicalize")
