@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from ingot.errors import IngotError, UsageError
 if TYPE_CHECKING:
     from ingot.ir import Module
 
+SEPARATOR = "// -----\n"
 HELP = "read a module of the IR, verify it, run passes on it and print it"
 
 
@@ -32,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--locations", action="store_true", help="print where each operation comes from"
+    )
+    parser.add_argument(
+        "--split-input-file",
+        action="store_true",
+        help="treat what stands between lines '// -----' of a text as modules of their own",
     )
     parser.add_argument("-o", "--output", metavar="OUT", help="a file instead of standard output")
     parser.add_argument("--list-passes", action="store_true", help="print the passes there are")
@@ -60,10 +67,22 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("no file is given", hint="Give a file, or - for standard input.")
     pipeline = parse_pipeline(arguments.pipeline)
     where, content = _read(arguments.file)
-    module = Module.parse(content, where=where)
-    pipeline.run(module)
-    _write(_rendered(module, arguments), arguments.output)
+    rendered = []
+    for piece in _pieces(content) if arguments.split_input_file else [content]:
+        module = Module.parse(piece, where=where)
+        pipeline.run(module)
+        rendered.append(_rendered(module, arguments))
+    _write(SEPARATOR.encode().join(rendered), arguments.output)
     return 0
+
+
+def _pieces(content: str | bytes) -> list[str]:
+    """Return the modules of a text, each with lines before it so that errors keep their line."""
+    if isinstance(content, bytes):
+        raise UsageError("bytecode holds one module", hint="Leave out --split-input-file.")
+    parts = content.split(SEPARATOR)
+    lines = [0, *accumulate(part.count("\n") + SEPARATOR.count("\n") for part in parts)]
+    return ["\n" * before + part for before, part in zip(lines, parts, strict=False)]
 
 
 def _told(arguments: argparse.Namespace) -> str:
