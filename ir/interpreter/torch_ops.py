@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from ingot.errors import UnsupportedError
-from ingot.ir.interpreter.attention import ragged_attention
+from ingot.ir.interpreter.attention import Scoring, Sight, ragged_attention
+from ingot.ir.interpreter.experts import ExpertUnit, traced_experts
+from ingot.ir.interpreter.pooling import pooled
+from ingot.ir.interpreter.torch_states import STATE_OPERATORS
 from ingot.ir.interpreter.values import Batch
 from ingot.ir.mlir import OpView, python_value
 
@@ -33,6 +36,8 @@ def run_torch_op(op: OpView, inputs: Sequence[Any], state: TorchState) -> list[A
     name = _name_of(op)
     if name in _SPECIAL:
         return _SPECIAL[name](op, inputs, state)
+    if name in STATE_OPERATORS:
+        return [STATE_OPERATORS[name](inputs, state.batch).unsqueeze(0)]
     result = _call(_operator(name), inputs, state)
     return list(result) if isinstance(result, tuple) else [result]
 
@@ -73,22 +78,25 @@ def _call(operator: Any, inputs: Sequence[Any], state: TorchState) -> Any:
 
 def _attention(op: OpView, inputs: Sequence[Any], state: TorchState) -> list[Any]:
     """`ingot.attention`: q, k, v `[1, heads, T, dim]` to `[1, T, heads, dim]`."""
-    q, k, v, sinks, layer, scale, causal, window, softcap = inputs
-    if not causal:
-        raise UnsupportedError("attention is not causal", hint="Give a causal language model.")
+    q, k, v, sinks, slopes, layer, scale, causal, window, chunk, softcap = inputs
     q, k, v = (tensor.squeeze(0).transpose(0, 1) for tensor in (q, k, v))
-    result = ragged_attention(
-        q,
-        k,
-        v,
-        state.batch,
-        layer=layer,
-        scale=scale,
-        window=window,
-        softcap=softcap,
-        sinks=sinks,
-    )
+    scoring = Scoring(scale, softcap, sinks, slopes)
+    sight = Sight(causal, window, chunk)
+    result = ragged_attention(q, k, v, state.batch, layer=layer, scoring=scoring, sight=sight)
     return [result.unsqueeze(0)]
+
+
+def _experts(op: OpView, inputs: Sequence[Any], state: TorchState) -> list[Any]:
+    """`ingot.experts`: a layer of experts on hidden `[T, H]`."""
+    hidden, indices, routing, up, down, *rest = inputs
+    biases, layout, unit = (rest[0], rest[1]), (rest[2], rest[3], rest[4]), ExpertUnit(*rest[5:])
+    return [traced_experts(hidden, (indices, routing), (up, down), biases, layout, unit)]
+
+
+def _pool(op: OpView, inputs: Sequence[Any], state: TorchState) -> list[Any]:
+    """`ingot.pool`: `[1, T, features]` to `[1, S, features]`."""
+    hidden, kind = inputs
+    return [pooled(hidden.squeeze(0), state.batch.starts, kind).unsqueeze(0)]
 
 
 def _constant(op: OpView, inputs: Sequence[Any], state: TorchState) -> list[Any]:
@@ -109,6 +117,8 @@ _Special = Callable[[OpView, Sequence[Any], TorchState], list[Any]]
 
 _SPECIAL: Mapping[str, _Special] = {
     "ingot.attention": _attention,
+    "ingot.pool": _pool,
+    "ingot.experts": _experts,
     "constant.int": _constant,
     "constant.float": _constant,
     "constant.bool": _constant,

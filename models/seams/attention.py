@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from ingot.errors import UnsupportedError
+
+from . import masks
+from .masks import Sight, sight_of
 
 IMPLEMENTATION = "ingot"
 HARMLESS = frozenset({"position_ids", "cache_position", "dropout"})
@@ -23,15 +25,18 @@ def attention(
     k: Tensor,
     v: Tensor,
     sinks: Tensor | None,
+    slopes: Tensor | None,
     layer: int,
     scale: float,
     causal: bool,
     window: int,
+    chunk: int,
     softcap: float,
 ) -> Tensor:
-    """Attention of `layer` over its cache: q `[1, heads, T, dim]` → `[1, T, heads, dim]`.
+    """Attention of `layer` over its cache: q `[1, heads, T, dim]` → `[1, T, heads, value dim]`.
 
-    k and v are `[1, kv_heads, T, dim]`.  `window` 0 is none, `softcap` 0.0 is none.
+    k is `[1, kv_heads, T, dim]`, v `[1, kv_heads, T, value dim]`, `sinks` and `slopes` `[heads]`.
+    `window` 0, `chunk` 0 and `softcap` 0.0 are none.  `lm.attention` says what the numbers mean.
     """
     raise AssertionError("an opaque operator is only traced")
 
@@ -42,10 +47,12 @@ def _(
     k: Tensor,
     v: Tensor,
     sinks: Tensor | None,
+    slopes: Tensor | None,
     layer: int,
     scale: float,
     causal: bool,
     window: int,
+    chunk: int,
     softcap: float,
 ) -> Tensor:
     return q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
@@ -66,33 +73,60 @@ def _attention_function(
 ) -> tuple[Tensor, None]:
     # A tensor or a number that is not known here would change the result; switches do not.
     told = {name for name, value in others.items() if isinstance(value, Tensor | float)}
-    unknown = told - HARMLESS
-    if unknown or attention_mask is not None:
-        raise UnsupportedError(
-            f"the attention of {type(module).__name__} takes "
-            f"{', '.join(sorted(unknown)) or 'a mask of its own'}, which is not known here",
-            hint="Give a model whose attention is causal, with or without a sliding window.",
-        )
-    causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
-    layer = module.layer_idx
-    assert isinstance(layer, int)
+    if unknown := told - HARMLESS:
+        raise _refused(module, f"takes {', '.join(sorted(unknown))}, which is not known here")
+    sight = _sight(module, attention_mask, sliding_window, is_causal)
     result = attention(
         query,
         key,
         value,
         s_aux,
-        layer,
+        None,
+        _layer_of(module),
         float(query.shape[-1] ** -0.5 if scaling is None else scaling),
-        bool(causal),
-        int(sliding_window or 0),
+        sight.causal,
+        sight.window,
+        sight.chunk,
         float(softcap or 0.0),
     )
     return result, None
 
 
-def _no_mask(*arguments: object, **options: object) -> None:
-    """The mask of the opaque attention: it is causal by itself."""
+def _sight(
+    module: nn.Module,
+    attention_mask: Tensor | None,
+    sliding_window: int | None,
+    is_causal: bool | None,
+) -> Sight:
+    """Return which tokens a token sees: what the mask says, as in transformers' own functions.
+
+    Without a mask those go by `is_causal` alone.
+    """
+    if attention_mask is not None:
+        sight = sight_of(attention_mask)
+        if sight is None:
+            raise _refused(module, "is masked by a tensor that the model computes by itself")
+        return sight
+    if sliding_window is not None:
+        raise _refused(module, "has a sliding window, but the model makes no mask for it")
+    return Sight(
+        causal=bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
+    )
+
+
+def _layer_of(module: nn.Module) -> int:
+    layer = getattr(module, "layer_idx", None)
+    if not isinstance(layer, int):
+        raise _refused(module, "does not know the number of its layer")
+    return layer
+
+
+def _refused(module: nn.Module, what: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"the attention of {type(module).__name__} {what}",
+        hint="Give a model whose attention is causal, with or without a sliding window.",
+    )
 
 
 AttentionInterface.register(IMPLEMENTATION, _attention_function)
-AttentionMaskInterface.register(IMPLEMENTATION, _no_mask)
+masks.register(IMPLEMENTATION)

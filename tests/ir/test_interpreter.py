@@ -165,14 +165,16 @@ def test_sinks_take_part_in_the_softmax() -> None:
               : !torch.vtensor<[1,?,2,3],f32>, !torch.int, !torch.int
               -> !torch.vtensor<[1,2,?,3],f32>
           %int0 = torch.constant.int 0
+          %none = torch.constant.none
           %true = torch.constant.bool true
           %scale = torch.constant.float 5.000000e-01
           %cap = torch.constant.float 0.000000e+00
           %y = torch.operator "torch.ingot.attention"
-              (%q, %q, %q, %sinks, %int0, %scale, %true, %int0, %cap)
+              (%q, %q, %q, %sinks, %none, %int0, %scale, %true, %int0, %int0, %cap)
               : (!torch.vtensor<[1,2,?,3],f32>, !torch.vtensor<[1,2,?,3],f32>,
-                 !torch.vtensor<[1,2,?,3],f32>, !torch.vtensor<[2],f32>, !torch.int, !torch.float,
-                 !torch.bool, !torch.int, !torch.float) -> !torch.vtensor<[1,?,2,3],f32>
+                 !torch.vtensor<[1,2,?,3],f32>, !torch.vtensor<[2],f32>, !torch.none, !torch.int,
+                 !torch.float, !torch.bool, !torch.int, !torch.int, !torch.float)
+              -> !torch.vtensor<[1,?,2,3],f32>
           %z = "lm.from_torch"(%y) : (!torch.vtensor<[1,?,2,3],f32>) -> tensor<?x2x3xf32>
           return %z : tensor<?x2x3xf32>
         }""")

@@ -15,7 +15,6 @@ from ingot.ir import (
     Add,
     AddLayerNorm,
     AddRmsNorm,
-    Attention,
     Batch,
     BF16Type,
     Concat,
@@ -180,48 +179,6 @@ def test_rope_is_a_complex_rotation(build: Build, interleaved: bool) -> None:
                 expected[token, 10 * head + one] = value.real
                 expected[token, 10 * head + two] = value.imag
     torch.testing.assert_close(run(op, x, positions, inv_freq), expected, rtol=1e-4, atol=1e-4)
-
-
-def attend_slowly(q: Tensor, k: Tensor, v: Tensor, *, window: int, softcap: float) -> Tensor:
-    """Attention of one sequence, a token and a head at a time; `[tokens, heads, dim]`."""
-    past, group = len(k) - len(q), q.shape[1] // k.shape[1]
-    out = torch.empty_like(q)
-    for t in range(len(q)):
-        first = max(0, past + t - window + 1) if window else 0
-        for h in range(q.shape[1]):
-            scores = k[first : past + t + 1, h // group] @ q[t, h] * 0.3
-            if softcap:
-                scores = softcap * torch.tanh(scores / softcap)
-            out[t, h] = scores.softmax(0) @ v[first : past + t + 1, h // group]
-    return out
-
-
-@pytest.mark.parametrize("window, softcap", [(0, 0.0), (3, 0.0), (0, 2.0), (4, 2.0)])
-def test_attention_reads_and_extends_each_sequence_s_history(
-    build: Build, window: int, softcap: float
-) -> None:
-    op = build(
-        lambda *v: Attention(
-            *v, layer=2, heads=6, kv_heads=2, head_dim=5, scale=0.3, window=window, softcap=softcap
-        ),
-        build.activation(30),
-        build.activation(10),
-        build.activation(10),
-        build.batch,
-    )
-    q, k, v = torch.randn(T, 30), torch.randn(T, 10), torch.randn(T, 10)
-    past = [(torch.randn(n, 2, 5), torch.randn(n, 2, 5)) for n in (0, 4)]
-    batch = Batch([0, 2, T], caches=[{}, {2: past[1]}])
-    found = run(op, q, k, v, batch)
-    for sequence, part in enumerate((slice(0, 2), slice(2, T))):
-        full_k = torch.cat([past[sequence][0], k[part].view(-1, 2, 5)])
-        full_v = torch.cat([past[sequence][1], v[part].view(-1, 2, 5)])
-        expected = attend_slowly(
-            q[part].view(-1, 6, 5), full_k, full_v, window=window, softcap=softcap
-        )
-        close(found[part], expected.flatten(1))
-        close(batch.caches[sequence][2][0], full_k)
-        close(batch.caches[sequence][2][1], full_v)
 
 
 FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -25,7 +25,8 @@ OPERANDS = {
 ROW, NARROW = OPERANDS["%x"], OPERANDS["%y"]
 NORM = "eps = 1.0e-5, heads = 1"
 ATTENTION = (
-    "layer = 0, heads = 6, kv_heads = 2, head_dim = 8, scale = 0.3, window = 0, softcap = 0.0"
+    "layer = 0, heads = 6, kv_heads = 2, head_dim = 8, value_dim = 0, scale = 0.3, causal = true, "
+    "window = 0, chunk = 0, softcap = 0.0"
 )
 
 
@@ -144,6 +145,21 @@ CASES = [
         ROW,
         "needs layer of 0 or more, found -3",
     ),
+    (
+        "attention",
+        "%x %y %y %b",
+        attention("value_dim = 0", "value_dim = 4"),
+        ROW,
+        "needs v of 2 heads x 4 = 8 features, found 16",
+    ),
+    (
+        "attention",
+        "%x %y %y %b",
+        attention("causal = true, window = 0, chunk = 0", "causal = false, window = 0, chunk = 8"),
+        ROW,
+        "needs causal true where there is a chunk",
+    ),
+    ("attention", "%x %y %y %b %v", ATTENTION, ROW, "needs sinks of shape <6>"),
     ("attention", "%x %y %y %b", ATTENTION, NARROW, "needs the result of 6 heads x 8 = 48"),
     ("activation", "%x", 'kind = "swish"', ROW, "needs kind to be one of silu, gelu"),
     ("activation", "%x", 'kind = "silu"', NARROW, "needs the result of x's type"),
@@ -172,7 +188,7 @@ CASES = [
     ("from_torch", "%m", "", ROW, "`[1,?,...]` with the tokens second"),
     ("from_torch", "%n", "", NARROW, "of the result's type !torch.vtensor<[1,?,16],f32>"),
 ]
-SEGMENTS = {"linear": 3, "layer_norm": 3, "add_layer_norm": 4, "concat": 8}
+SEGMENTS = {"linear": 3, "layer_norm": 3, "add_layer_norm": 4, "concat": 8, "attention": 6}
 
 
 def module_with(name: str, operands: list[str], attributes: str, results: str) -> str:

@@ -97,11 +97,11 @@ def test_attention_keeps_its_attributes(
     config = checkpoint.config
     assert len(operators) == config.num_hidden_layers
     for layer, op in enumerate(operators):
-        found = [operand.owner.attributes["value"].value for operand in list(op.operands)[4:]]
+        found = [operand.owner.attributes["value"].value for operand in list(op.operands)[5:]]
         head_dim = getattr(config, "head_dim", None) or 16
         window = 16 if name == "mistral" else 0
-        assert op.operands[4].owner.attributes["value"].value == layer
-        assert found == [layer, head_dim**-0.5, True, window, 0.0]
+        assert op.operands[5].owner.attributes["value"].value == layer
+        assert found == [layer, head_dim**-0.5, True, window, 0, 0.0]
 
 
 def test_operations_know_module_and_line(

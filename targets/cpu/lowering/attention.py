@@ -4,7 +4,8 @@ A rotation of the keys that nothing but the cache reads is done while they are w
 of the result is done by the attention itself where groups of 32 do not straddle heads.
 """
 
-from ingot.ir import Attention, Round, Value
+from ingot.errors import UnsupportedError
+from ingot.ir import Attention, Round, Value, place_of
 from ingot.targets.cpu.kernels.attention import attention_kernel, can_round
 from ingot.targets.cpu.kernels.attention_shape import AttentionShape
 from ingot.targets.cpu.kernels.kv_layout import KvLayout
@@ -19,6 +20,7 @@ from .rowwise import launch_rows, name_of, new_result, result, sink_of, source
 
 def lower_attention(context: Context, op: Attention) -> None:
     """Lower `lm.attention`."""
+    _refuse_unknown(op)
     shape = KvShape(op.kv_heads, op.head_dim, context.kv_dtype)
     assert op.layer not in context.layers, f"two attentions have layer {op.layer}"
     context.layers[op.layer] = shape
@@ -53,6 +55,16 @@ def lower_attention(context: Context, op: Attention) -> None:
         rows="tokens",
         units=Units("tasks", op.kv_heads),
     )
+
+
+def _refuse_unknown(op: Attention) -> None:
+    plain = op.causal and not op.value_dim and not op.chunk and len(op.operands) == 4
+    if not plain:
+        raise UnsupportedError(
+            "attention that is not causal, or with sinks, slopes, chunks or narrow values",
+            where=place_of(op.location) or "step",
+            hint="Run the model with the reference executor.",
+        )
 
 
 def page_bytes(shape: KvShape) -> int:

@@ -29,7 +29,9 @@ func.func @step(%t: tensor<?xi32>, %p: tensor<?xi32>, %b: !lm.batch) -> tensor<?
   %kr = "lm.rope"(%k, %p, %f) {heads = 1 : i64, scale = 1.0 : f64, interleaved = false}
     : (tensor<?x32xf32>, tensor<?xi32>, tensor<16xf32>) -> tensor<?x32xf32>
   %a = "lm.attention"(%qr, %kr, %v, %b) {layer = 0 : i64, heads = 2 : i64, kv_heads = 1 : i64,
-    head_dim = 32 : i64, scale = 0.25 : f64, window = 0 : i64, softcap = 0.0 : f64}
+    head_dim = 32 : i64, value_dim = 0 : i64, scale = 0.25 : f64, causal = true,
+    window = 0 : i64, chunk = 0 : i64, softcap = 0.0 : f64,
+    operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>}
     : (tensor<?x64xf32>, tensor<?x32xf32>, tensor<?x32xf32>, !lm.batch) -> tensor<?x64xf32>
   %s = "lm.select_rows"(%a, %b) : (tensor<?x64xf32>, !lm.batch) -> tensor<?x64xf32>
   %logits = "lm.linear"(%s, %table) {operandSegmentSizes = array<i32: 1, 1, 0>}

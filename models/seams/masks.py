@@ -1,0 +1,126 @@
+"""Opaque masks: which tokens a layer sees is read off the mask that the model asks for.
+
+transformers' builders of masks hand a table's function the predicate (query, key) → seen that they
+composed.  `MASK`, put into that table, recognises the predicate by the functions that it was
+composed of, and returns a tensor that stands for it: an opaque operator that attention, the other
+seam, looks through.  A model that changes the mask, or computes with it, is refused.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import masking_utils
+from transformers.masking_utils import AttentionMaskInterface
+
+from ingot.errors import UnsupportedError
+
+_MARK = "_ingot_sight"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which tokens of its sequence a token sees; `lm.attention` says what the numbers mean."""
+
+    causal: bool = False
+    window: int = 0
+    chunk: int = 0
+
+
+@torch.library.custom_op("ingot::mask", mutates_args=())
+def mask(near: Tensor, queries: int, keys: int) -> Tensor:
+    """A mask `[1, 1, queries, keys]` of the type and device of `near` that is never computed."""
+    raise AssertionError("an opaque operator is only traced")
+
+
+@mask.register_fake
+def _(near: Tensor, queries: int, keys: int) -> Tensor:
+    return near.new_empty(1, 1, queries, keys)
+
+
+def sight_of(mask: Tensor) -> Sight | None:
+    """Return what a mask stands for; None where it is not as it came from the table."""
+    found = getattr(mask, _MARK, None)
+    assert found is None or isinstance(found, Sight)
+    return found
+
+
+def _mask_function(
+    q_length: int,
+    kv_length: int,
+    mask_function: Callable[..., Any],
+    attention_mask: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+    **others: object,
+) -> Tensor:
+    """Take what transformers' own functions of the table take."""
+    sight = _recognised(mask_function)
+    if sight is None or attention_mask is not None:
+        raise UnsupportedError(
+            f"the model masks its attention by {_name_of(mask_function)}, which is not known here",
+            hint="Give a model whose tokens see those before them, a window, a chunk, or all.",
+        )
+    result = mask(torch.empty((), dtype=dtype, device=device), q_length, kv_length)
+    setattr(result, _MARK, sight)
+    return result
+
+
+def _recognised(function: Callable[..., Any]) -> Sight | None:
+    """Return what a predicate of transformers shows, None for one that is not known."""
+    if function is masking_utils.causal_mask_function:
+        return Sight(causal=True)
+    if function is masking_utils.bidirectional_mask_function:
+        return Sight()
+    parts = inspect.getclosurevars(function).nonlocals
+    for maker, reader in _MAKERS.items():
+        if function.__qualname__.startswith(f"{maker.__qualname__}.<locals>."):
+            return reader(parts)
+    return None
+
+
+def _both(parts: Mapping[str, Any]) -> Sight | None:
+    """A token is seen where all predicates say so."""
+    total = Sight()
+    for function in parts["mask_functions"]:
+        one = _recognised(function)
+        if one is None or (one.window and total.window) or (one.chunk and total.chunk):
+            return None
+        total = Sight(
+            one.causal or total.causal, one.window or total.window, one.chunk or total.chunk
+        )
+    return total
+
+
+def _everything(parts: Mapping[str, Any]) -> Sight:
+    """Sequences never see each other here: each has a cache of its own."""
+    return Sight()
+
+
+_MAKERS: Mapping[Callable[..., Any], Callable[[Mapping[str, Any]], Sight | None]] = {
+    masking_utils.and_masks: _both,
+    masking_utils.sliding_window_overlay: lambda parts: Sight(window=parts["sliding_window"]),
+    masking_utils.sliding_window_bidirectional_overlay: lambda parts: Sight(
+        window=parts["sliding_window"] + 1
+    ),
+    masking_utils.chunked_overlay: lambda parts: Sight(chunk=parts["chunk_size"]),
+    masking_utils.packed_sequence_mask_function: _everything,
+    masking_utils.remap_positions_for_packed_sequence: lambda parts: _recognised(
+        parts["mask_function"]
+    ),
+}
+"""By the function of transformers that makes a predicate: what the predicate shows."""
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    parts = inspect.getclosurevars(function).nonlocals.get("mask_functions", ())
+    names = [_name_of(part) for part in parts] or [function.__qualname__.split(".")[0]]
+    return " with ".join(names)
+
+
+def register(implementation: str) -> None:
+    """Put the opaque masks into transformers' table."""
+    AttentionMaskInterface.register(implementation, _mask_function)
