@@ -103,22 +103,27 @@ from ingot.ir.ops.add import Add
 from ingot.ir.ops.add_layer_norm import AddLayerNorm
 from ingot.ir.ops.add_rms_norm import AddRmsNorm
 from ingot.ir.ops.attention import Attention
+from ingot.ir.ops.causal_conv import CausalConv
 from ingot.ir.ops.concat import Concat
 from ingot.ir.ops.convert import Convert
+from ingot.ir.ops.delta_rule import DeltaRule
 from ingot.ir.ops.embedding import Embedding
 from ingot.ir.ops.from_torch import FromTorch
 from ingot.ir.ops.glu import Glu
 from ingot.ir.ops.layer_norm import LayerNorm
 from ingot.ir.ops.linear import Linear
 from ingot.ir.ops.mul import Mul
+from ingot.ir.ops.neg_exp import NegExp
 from ingot.ir.ops.quantize import Quantize
 from ingot.ir.ops.rms_norm import RmsNorm
 from ingot.ir.ops.rope import Rope
 from ingot.ir.ops.round import Round
 from ingot.ir.ops.scale import Scale
 from ingot.ir.ops.select_rows import SelectRows
+from ingot.ir.ops.selective_scan import SelectiveScan
 from ingot.ir.ops.slice import Slice
 from ingot.ir.ops.softcap import Softcap
+from ingot.ir.ops.ssm_scan import SsmScan
 from ingot.ir.ops.to_torch import ToTorch
 from ingot.ir.ops.transpose import Transpose
 from ingot.ir.ops.weight import Weight
@@ -161,11 +166,13 @@ __all__ = [
     "Block",
     "BlockArgument",
     "BoolAttr",
+    "CausalConv",
     "Concat",
     "Context",
     "Convert",
     "Cost",
     "Datum",
+    "DeltaRule",
     "Embedding",
     "Encoding",
     "ExecutionEngine",
@@ -192,6 +199,7 @@ __all__ = [
     "Module",
     "Mul",
     "Offset",
+    "NegExp",
     "Op",
     "OpResult",
     "OpView",
@@ -209,9 +217,11 @@ __all__ = [
     "Round",
     "Scale",
     "SelectRows",
+    "SelectiveScan",
     "ShapedType",
     "Slice",
     "Softcap",
+    "SsmScan",
     "Source",
     "StringAttr",
     "SymbolTable",

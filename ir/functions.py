@@ -15,4 +15,5 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu2": lambda x: functional.relu(x).square(),
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "softplus": functional.softplus,
 }

@@ -14,7 +14,7 @@ from ingot.ir.references import tensor_of
 
 
 class Activation(Op, name="activation"):
-    """`kind(x)`: silu, gelu, gelu_tanh, relu, relu2, sigmoid or tanh."""
+    """`kind(x)`: silu, gelu, gelu_tanh, relu, relu2, sigmoid, tanh or softplus."""
 
     x: Value
     kind: str
