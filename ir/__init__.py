@@ -19,6 +19,7 @@ from ingot.ir.encoding import (
 from ingot.ir.fields import InvalidOp
 from ingot.ir.functions import ACTIVATIONS
 from ingot.ir.interpreter.attention import ragged_attention
+from ingot.ir.interpreter.experts import ExpertUnit
 from ingot.ir.interpreter.run import Interpreter, Watch, run_step
 from ingot.ir.interpreter.values import Batch, Datum
 from ingot.ir.interpreter.weights import (
@@ -111,6 +112,8 @@ from ingot.ir.ops.embedding import Embedding
 from ingot.ir.ops.from_torch import FromTorch
 from ingot.ir.ops.glu import Glu
 from ingot.ir.ops.layer_norm import LayerNorm
+from ingot.ir.ops.expert_rows import ExpertRows
+from ingot.ir.ops.experts import Experts
 from ingot.ir.ops.linear import Linear
 from ingot.ir.ops.mul import Mul
 from ingot.ir.ops.neg_exp import NegExp
@@ -125,6 +128,7 @@ from ingot.ir.ops.slice import Slice
 from ingot.ir.ops.softcap import Softcap
 from ingot.ir.ops.ssm_scan import SsmScan
 from ingot.ir.ops.to_torch import ToTorch
+from ingot.ir.ops.route import Route
 from ingot.ir.ops.transpose import Transpose
 from ingot.ir.ops.weight import Weight
 from ingot.ir.quant_tensor import QuantTensor, concatenate
@@ -189,6 +193,9 @@ __all__ = [
     "IntegerAttr",
     "IntegerType",
     "Interpreter",
+    "ExpertRows",
+    "ExpertUnit",
+    "Experts",
     "InvalidModuleError",
     "InvalidOp",
     "LayerNorm",
@@ -233,6 +240,7 @@ __all__ = [
     "VectorType",
     "Watch",
     "Weight",
+    "Route",
     "Weights",
     "activation_type",
     "all_operations",

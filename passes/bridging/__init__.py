@@ -12,7 +12,11 @@ from .crossing import features as features
 from .crossing import indices as indices
 from .crossing import peel as peel
 from .crossing import same as same
+from .crossing import viewed as viewed
 from .crossing import weight as weight
+from .routing import Router as Router
+from .routing import bare as bare
+from .routing import match_router as match_router
 from .shapes import Arrangement as Arrangement
 from .shapes import TorchTensor as TorchTensor
 from .shapes import arrangement as arrangement
