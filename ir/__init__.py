@@ -101,36 +101,46 @@ from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.ops import all_operations
 from ingot.ir.ops.activation import Activation
 from ingot.ir.ops.add import Add
+from ingot.ir.ops.add_constant import AddConstant
 from ingot.ir.ops.add_layer_norm import AddLayerNorm
 from ingot.ir.ops.add_rms_norm import AddRmsNorm
+from ingot.ir.ops.arrange import Arrange
+from ingot.ir.ops.arrange_rows import ArrangeRows
 from ingot.ir.ops.attention import Attention
 from ingot.ir.ops.causal_conv import CausalConv
 from ingot.ir.ops.concat import Concat
 from ingot.ir.ops.convert import Convert
 from ingot.ir.ops.delta_rule import DeltaRule
 from ingot.ir.ops.embedding import Embedding
-from ingot.ir.ops.from_torch import FromTorch
-from ingot.ir.ops.glu import Glu
-from ingot.ir.ops.layer_norm import LayerNorm
 from ingot.ir.ops.expert_rows import ExpertRows
 from ingot.ir.ops.experts import Experts
+from ingot.ir.ops.fill import Fill
+from ingot.ir.ops.from_torch import FromTorch
+from ingot.ir.ops.glu import Glu
+from ingot.ir.ops.l2_normalize import L2Normalize
+from ingot.ir.ops.layer_norm import LayerNorm
 from ingot.ir.ops.linear import Linear
 from ingot.ir.ops.mul import Mul
 from ingot.ir.ops.neg_exp import NegExp
+from ingot.ir.ops.pool import Pool
 from ingot.ir.ops.quantize import Quantize
+from ingot.ir.ops.reshape import Reshape
 from ingot.ir.ops.rms_norm import RmsNorm
 from ingot.ir.ops.rope import Rope
 from ingot.ir.ops.round import Round
+from ingot.ir.ops.route import Route
 from ingot.ir.ops.scale import Scale
 from ingot.ir.ops.select_rows import SelectRows
 from ingot.ir.ops.selective_scan import SelectiveScan
+from ingot.ir.ops.shift import Shift
 from ingot.ir.ops.slice import Slice
 from ingot.ir.ops.softcap import Softcap
 from ingot.ir.ops.ssm_scan import SsmScan
 from ingot.ir.ops.to_torch import ToTorch
-from ingot.ir.ops.route import Route
+from ingot.ir.ops.token_types import TokenTypes
 from ingot.ir.ops.transpose import Transpose
 from ingot.ir.ops.weight import Weight
+from ingot.ir.pieces import Piece, parse_pieces
 from ingot.ir.quant_tensor import QuantTensor, concatenate
 from ingot.ir.rounding import quantize, round_activations
 from ingot.ir.types import (
@@ -159,8 +169,11 @@ __all__ = [
     "STEP",
     "Activation",
     "Add",
+    "AddConstant",
     "AddLayerNorm",
     "AddRmsNorm",
+    "Arrange",
+    "ArrangeRows",
     "Attention",
     "Attribute",
     "AttributeValue",
@@ -180,9 +193,13 @@ __all__ = [
     "Embedding",
     "Encoding",
     "ExecutionEngine",
+    "ExpertRows",
+    "ExpertUnit",
+    "Experts",
     "F16Type",
     "F32Type",
     "F64Type",
+    "Fill",
     "FlatSymbolRefAttr",
     "FloatAttr",
     "FromTorch",
@@ -193,11 +210,9 @@ __all__ = [
     "IntegerAttr",
     "IntegerType",
     "Interpreter",
-    "ExpertRows",
-    "ExpertUnit",
-    "Experts",
     "InvalidModuleError",
     "InvalidOp",
+    "L2Normalize",
     "LayerNorm",
     "Linear",
     "Location",
@@ -205,34 +220,40 @@ __all__ = [
     "MlirModule",
     "Module",
     "Mul",
-    "Offset",
     "NegExp",
+    "Offset",
     "Op",
     "OpResult",
     "OpView",
     "Operation",
     "PassManager",
     "PatternRewriter",
+    "Piece",
     "Place",
+    "Pool",
     "Quant",
     "QuantTensor",
     "Quantize",
     "RankedTensorType",
+    "Reshape",
     "RewritePatternSet",
     "RmsNorm",
     "Rope",
     "Round",
+    "Route",
     "Scale",
     "SelectRows",
     "SelectiveScan",
     "ShapedType",
+    "Shift",
     "Slice",
     "Softcap",
-    "SsmScan",
     "Source",
+    "SsmScan",
     "StringAttr",
     "SymbolTable",
     "ToTorch",
+    "TokenTypes",
     "Transpose",
     "Type",
     "TypeAttr",
@@ -240,7 +261,6 @@ __all__ = [
     "VectorType",
     "Watch",
     "Weight",
-    "Route",
     "Weights",
     "activation_type",
     "all_operations",
@@ -275,6 +295,7 @@ __all__ = [
     "memref",
     "mlir",
     "new_context",
+    "parse_pieces",
     "passmanager",
     "place_of",
     "plain_address",

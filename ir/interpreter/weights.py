@@ -22,10 +22,7 @@ def is_weight_expression(value: Value) -> bool:
     owner = value.owner
     if not isinstance(owner, Op) or not isinstance(value.type, Quant | RankedTensorType):
         return False
-    if isinstance(owner, Weight):
-        return True
-    operands = list(owner.operands)
-    return bool(operands) and not is_per_token(value) and all(map(is_weight_expression, operands))
+    return not is_per_token(value) and all(map(is_weight_expression, owner.operands))
 
 
 def weight_symbols(value: Value) -> list[str]:

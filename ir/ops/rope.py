@@ -25,9 +25,9 @@ from ingot.ir.types import columns_of, shape_of
 class Rope(Op, name="rope"):
     """Rotates pairs of features of every head by `position * inv_freq`.
 
-    inv_freq `[rotary_dim / 2]`; features of a head from rotary_dim on pass unchanged.  Pairs are
-    `(i, i + rotary_dim / 2)`, or `(2i, 2i + 1)` where `interleaved`.  `scale` multiplies cos
-    and sin.
+    inv_freq `[rotary_dim / 2]`; the rotary_dim features of a head from `offset` on are rotated, the
+    others pass unchanged.  Pairs are `(i, i + rotary_dim / 2)`, or `(2i, 2i + 1)` where
+    `interleaved`, counted from `offset`.  `scale` multiplies cos and sin.
     """
 
     x: Value
@@ -36,6 +36,7 @@ class Rope(Op, name="rope"):
     heads: int
     scale: float
     interleaved: bool
+    offset: int
     out: OpResult
 
     def __init__(
@@ -47,9 +48,15 @@ class Rope(Op, name="rope"):
         heads: int,
         scale: float = 1.0,
         interleaved: bool = False,
+        offset: int = 0,
         **place: Unpack[Place],
     ) -> None:
-        attributes = {"heads": heads, "scale": scale, "interleaved": interleaved}
+        attributes = {
+            "heads": heads,
+            "scale": scale,
+            "interleaved": interleaved,
+            "offset": offset,
+        }
         self.build([x, positions, inv_freq], [x.type], attributes, **place)
 
     @property
@@ -78,6 +85,12 @@ class Rope(Op, name="rope"):
             f"needs inv_freq of 1 to {self.head_dim // 2} elements, half of a head's "
             f"{self.head_dim} features, found {self.inv_freq.type}",
         )
+        most = self.head_dim - self.rotary_dim
+        require(
+            0 <= self.offset <= most,
+            f"needs an offset of 0 to {most}, so that rotated features lie in the head, "
+            f"found {self.offset}",
+        )
         require_same_type("the result", self.out, "x", self.x.type)
 
     def reference(self, *inputs: Datum) -> Tensor:
@@ -86,14 +99,16 @@ class Rope(Op, name="rope"):
         cos = (torch.cos(angles) * self.scale).unsqueeze(1)
         sin = (torch.sin(angles) * self.scale).unsqueeze(1)
         heads = split_heads(x, self.heads)
-        rotated, passed = heads[..., : self.rotary_dim], heads[..., self.rotary_dim :]
+        end = self.offset + self.rotary_dim
+        rotated = heads[..., self.offset : end]
         if self.interleaved:
             first, second = rotated[..., 0::2], rotated[..., 1::2]
         else:
             first, second = rotated.chunk(2, dim=-1)
         turned = (first * cos - second * sin, second * cos + first * sin)
         joined = torch.stack(turned, -1).flatten(-2) if self.interleaved else torch.cat(turned, -1)
-        return torch.cat([joined, passed], -1).flatten(-2)
+        parts = (heads[..., : self.offset], joined, heads[..., end:])
+        return torch.cat(parts, -1).flatten(-2)
 
     def cost(self, tokens: int, context: int = 0) -> Cost:
         return Cost(3 * tokens * self.heads * self.rotary_dim, traffic(self, tokens))

@@ -24,9 +24,9 @@ func.func @step(%t: tensor<?xi32>, %p: tensor<?xi32>, %b: !lm.batch) -> tensor<?
   %q = "lm.slice"(%m) {offset = 0 : i64, size = 64 : i64} : (tensor<?x128xf32>) -> tensor<?x64xf32>
   %k = "lm.slice"(%m) {offset = 64 : i64, size = 32 : i64} : (tensor<?x128xf32>) -> tensor<?x32xf32>
   %v = "lm.slice"(%m) {offset = 96 : i64, size = 32 : i64} : (tensor<?x128xf32>) -> tensor<?x32xf32>
-  %qr = "lm.rope"(%q, %p, %f) {heads = 2 : i64, scale = 1.0 : f64, interleaved = false}
+  %qr = "lm.rope"(%q, %p, %f) {heads = 2 : i64, scale = 1.0 : f64, interleaved = false, offset = 0 : i64}
     : (tensor<?x64xf32>, tensor<?xi32>, tensor<16xf32>) -> tensor<?x64xf32>
-  %kr = "lm.rope"(%k, %p, %f) {heads = 1 : i64, scale = 1.0 : f64, interleaved = false}
+  %kr = "lm.rope"(%k, %p, %f) {heads = 1 : i64, scale = 1.0 : f64, interleaved = false, offset = 0 : i64}
     : (tensor<?x32xf32>, tensor<?xi32>, tensor<16xf32>) -> tensor<?x32xf32>
   %a = "lm.attention"(%qr, %kr, %v, %b) {layer = 0 : i64, heads = 2 : i64, kv_heads = 1 : i64,
     head_dim = 32 : i64, value_dim = 0 : i64, scale = 0.25 : f64, causal = true,
