@@ -9,9 +9,12 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from ingot.errors import CheckpointError, UnsupportedError
+
+from .encoder import automatic_class, build_options
+from .head import GENERATE, Head, is_text_model
+from .mxfp4 import QUANT_METHOD
 
 
 def config_from_file(path: Path) -> PretrainedConfig:
@@ -34,7 +37,8 @@ def config_from_fields(fields: dict[str, Any], *, where: str) -> PretrainedConfi
     model_type = fields["model_type"]
     if model_type not in CONFIG_MAPPING:
         raise _unknown(f"model type {model_type!r}", fields, where)
-    if method := (fields.get("quantization_config") or {}).get("quant_method"):
+    method = (fields.get("quantization_config") or {}).get("quant_method")
+    if method not in (None, QUANT_METHOD):
         raise UnsupportedError(
             f"weights quantised by {method!r} cannot be read",
             where=where,
@@ -49,8 +53,9 @@ def config_from_fields(fields: dict[str, Any], *, where: str) -> PretrainedConfi
             where=where,
             hint="Compare it with the config.json that was published with the model.",
         ) from error
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise _unknown(f"model type {model_type!r} (not a causal language model)", fields, where)
+    if not is_text_model(config):
+        kind = "not a causal language model, nor one that embeds or classifies"
+        raise _unknown(f"model type {model_type!r} ({kind})", fields, where)
     assert isinstance(config, PretrainedConfig)
     return config
 
@@ -64,13 +69,15 @@ def _unknown(what: str, fields: dict[str, Any], where: str) -> UnsupportedError:
     )
 
 
-def build_architecture(config: PretrainedConfig) -> PreTrainedModel:
-    """Return the model on the meta device in float32: all structure, no memory for weights."""
+def build_architecture(config: PretrainedConfig, head: Head = GENERATE) -> PreTrainedModel:
+    """Return the model on the meta device in float32: all structure, no memory for weights.
+
+    `head` says whether it is the causal language model, the base model or the classifier.
+    """
+    kind = AutoModelForCausalLM if head.task == "generate" else automatic_class(head)
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                config, dtype=torch.float32
-            )
+            model = kind.from_config(config, dtype=torch.float32, **build_options(config, head))
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         raise UnsupportedError(
             f"transformers {transformers.__version__} cannot build {config.model_type}: {error}",

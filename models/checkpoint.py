@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
+from .head import GENERATE, Head
 from .weights import Weights
 
 
@@ -17,7 +18,8 @@ class Checkpoint:
     maps a parameter that shares its storage to the name that owns it; both are in `weights`.
     `unused` names the stored tensors that the architecture has no place for.  `sources` maps file
     names to sha256.  `tokenizer_json` is None where the checkpoint has no tokenizer: such a model
-    takes token ids only.
+    takes token ids only.  `head` is what follows the transformer; `position_offset` is the row of a
+    table of positions that the first token reads.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Checkpoint:
     tokenizer_config: dict[str, Any] = field(default_factory=dict)
     chat_template: str | None = None
     generation_config: dict[str, Any] = field(default_factory=dict)
+    head: Head = GENERATE
+    position_offset: int = 0
 
     def symbol(self, name: str) -> str:
         """Return the name under which the value of a parameter is stored once."""

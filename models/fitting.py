@@ -25,14 +25,21 @@ class Fitted:
     unused: tuple[str, ...]
 
 
-def fit(model: PreTrainedModel, stored: Mapping[str, StoredWeight], *, where: str) -> Fitted:
+def fit(
+    model: PreTrainedModel,
+    stored: Mapping[str, StoredWeight],
+    *,
+    where: str,
+    others: Mapping[str, StoredWeight] | None = None,
+) -> Fitted:
     """Match `stored` to `model`; raises CheckpointError for a missing or wrongly shaped tensor.
 
     Names may lack the prefix of the model's body or carry one too many, as checkpoints of the body
-    alone do.  A tied parameter needs to be stored once, under either name.
+    alone do.  A tied parameter needs to be stored once, under either name.  `others` are weights
+    of a head that is no part of the architecture, taken as they are.
     """
     keys = _Keys(model, stored)
-    entries: dict[str, StoredWeight] = {}
+    entries: dict[str, StoredWeight] = dict(others or {})
     tied: dict[str, str] = {}
     missing: list[str] = []
     for names in _sharing(model):
@@ -61,7 +68,12 @@ class _Keys:
         self._used: set[str] = set()
 
     def of(self, name: str) -> str | None:
-        spellings = (name, name.removeprefix(self._prefix), self._prefix + name)
+        older = _older_name(name)
+        spellings = [
+            spelling
+            for one in dict.fromkeys((name, older))
+            for spelling in (one, one.removeprefix(self._prefix), self._prefix + one)
+        ]
         return next((key for key in spellings if key in self._stored), None)
 
     def take(self, name: str) -> str:
@@ -73,6 +85,15 @@ class _Keys:
     def unused(self, tied: set[str]) -> tuple[str, ...]:
         shared = {self.of(name) for name in tied}
         return tuple(sorted(set(self._stored) - self._used - shared))
+
+
+def _older_name(name: str) -> str:
+    """Return what TensorFlow called the parameters of a norm, as old encoders still do."""
+    older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    for new, old in older.items():
+        if name.endswith(new):
+            return name.removesuffix(new) + old
+    return name
 
 
 def _sharing(model: nn.Module) -> list[list[str]]:

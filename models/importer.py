@@ -16,6 +16,7 @@ from ingot.ir import (
     Location,
     Module,
     Quant,
+    TokenTypes,
     ToTorch,
     Type,
     TypeAttr,
@@ -33,7 +34,7 @@ from ingot.ir import (
 
 from .checkpoint import Checkpoint
 from .origin import Origin
-from .trace import POSITIONS, TOKENS, Trace, trace
+from .trace import POSITIONS, TOKEN_TYPES, TOKENS, Trace, trace
 from .weights import WeightInfo
 
 ELEMENTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
@@ -47,7 +48,7 @@ def import_model(checkpoint: Checkpoint) -> Module:
     needed; nothing is read from the checkpoint but types.  Each operation is located by the module
     of the model and the Python line that it comes from.  Raises UnsupportedError.
     """
-    traced = trace(checkpoint.config)
+    traced = trace(checkpoint.config, checkpoint.head)
     origins = _mark(traced)
     importer = mlir.FxImporter(context=new_context())
     importer.import_stateless_graph(traced.graph, func_name=STEP)
@@ -100,10 +101,13 @@ def _bind(step: func.FuncOp, arguments: tuple[str, ...], checkpoint: Checkpoint)
     block, context = step.entry_block, step.context
     unknown = Location.unknown(context)
     values = dict(zip(arguments, block.arguments, strict=True))
-    tokens, positions, _ = (block.add_argument(kind, unknown) for kind in step_inputs(context))
+    tokens, positions, batch = (block.add_argument(kind, unknown) for kind in step_inputs(context))
     with InsertionPoint.at_block_begin(block), unknown:
         for name, value in ((TOKENS, tokens), (POSITIONS, positions)):
             values.pop(name).replace_all_uses_with(ToTorch(value).out)
+        if TOKEN_TYPES in values:
+            types = ToTorch(TokenTypes(batch).out).out
+            values.pop(TOKEN_TYPES).replace_all_uses_with(types)
     _place_weights(step, values, checkpoint)
     for _ in arguments:
         block.erase_argument(0)

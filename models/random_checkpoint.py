@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from .architecture import build_architecture
+from .head import GENERATE, Head
 
 CHUNK = 1 << 22
 """Elements that are made at a time, so that no large tensor is ever whole in memory."""
@@ -40,16 +41,17 @@ def write_random_checkpoint(
     dtype: torch.dtype = torch.float32,
     shard_bytes: int | None = None,
     tokenizer: bytes | None = None,
+    head: Head = GENERATE,
 ) -> Path:
     """Write a Hugging Face folder for `config` and return it; memory stays below a few chunks.
 
     Files hold at most `shard_bytes` of tensors each (one file if None); a tied parameter is stored
     once.  `tokenizer` is a `tokenizer.json`, whose chat template then is ChatML.  A tensor's values
-    depend on `seed` and its name alone.
+    depend on `seed` and its name alone.  `head` says which class of the architecture it is.
     """
     directory.mkdir(parents=True, exist_ok=True)
     config = copy.deepcopy(config)
-    model = build_architecture(config)
+    model = build_architecture(config, head)
     config.architectures = [type(model).__name__]
     config.dtype = dtype
     config.to_json_file(directory / "config.json")

@@ -13,10 +13,12 @@ from transformers import PretrainedConfig, PreTrainedModel, __version__
 from ingot.errors import IngotError, UnsupportedError
 
 from .architecture import build_architecture
+from .encoder import Pooled, allow_any_layer, number_layers
+from .head import GENERATE, Head
 from .origin import Origin, origin_of
 from .seams import opaque_states, use_seams
 
-TOKENS, POSITIONS = "tokens", "positions"
+TOKENS, POSITIONS, TOKEN_TYPES = "tokens", "positions", "token_types"
 EXAMPLE_TOKENS = 130
 """An example length above every chunk or window that a model may treat apart."""
 MOST_TOKENS = 1 << 20
@@ -33,9 +35,10 @@ NOISE = (
 class Trace:
     """An exported architecture.
 
-    `graph` takes `arguments` in that order: TOKENS and POSITIONS are `[1, T]` int64, every other is
-    the name of a parameter or buffer; it gives logits `[1, T, vocabulary]` float32.  `origins` says
-    where each node that calls a function comes from.
+    `graph` takes `arguments` in that order: TOKENS, POSITIONS and, with a head that pools,
+    TOKEN_TYPES are `[1, T]` int64, every other is the name of a parameter or buffer; it gives
+    logits `[1, T, vocabulary]` float32, or the head's rows.  `origins` says where each node that
+    calls a function comes from.
     """
 
     graph: fx.Graph
@@ -52,6 +55,7 @@ class _Logits(nn.Module):
         self._options = inspect.signature(model.forward).parameters
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Return the logits."""
         options: dict[str, object] = {"use_cache": False, "position_ids": positions}
         given = {name: value for name, value in options.items() if name in self._options}
         logits = self.model(input_ids=tokens, **given).logits
@@ -62,18 +66,22 @@ class _Logits(nn.Module):
 PREFIX = "model"
 
 
-def trace(config: PretrainedConfig) -> Trace:
+def trace(config: PretrainedConfig, head: Head = GENERATE) -> Trace:
     """Export the architecture of `config` for any number of tokens.
 
-    Attention stays one node, `ingot::attention`, and a layer of experts one, `ingot::experts`.
-    Raises UnsupportedError, naming the model type, where the architecture cannot be exported so.
+    Attention stays one node, `ingot::attention`, a layer of experts one, `ingot::experts`, and so
+    do convolutions and scans (`ingot::causal_conv` and others of `seams/state.py`).  Raises
+    UnsupportedError, naming the model type, where the architecture cannot be exported so.
     """
     config = copy.deepcopy(config)
+    for one in (config, config.get_text_config()):
+        # Not every model takes this as an argument.
+        one.use_cache = False
     use_seams(config)
-    model = _Logits(build_architecture(config))
+    model, inputs = _function(build_architecture(config, head), head)
     try:
         with opaque_states(model):
-            program = _export(model)
+            program = _export(model, inputs)
     except IngotError:
         raise
     except Exception as error:  # whatever the exporter raises is said of the architecture
@@ -86,6 +94,8 @@ def trace(config: PretrainedConfig) -> Trace:
     arguments = tuple(_argument(spec, config) for spec in program.graph_signature.input_specs)
     _drop_noise(program.graph)
     _check_mixing(program.graph, config)
+    if head.task != "generate":
+        number_layers(program.graph)
     origins = {
         node.name: origin_of(node, PREFIX)
         for node in program.graph.nodes
@@ -94,7 +104,15 @@ def trace(config: PretrainedConfig) -> Trace:
     return Trace(program.graph, arguments, origins)
 
 
-def _export(model: nn.Module) -> torch.export.ExportedProgram:
+def _function(model: PreTrainedModel, head: Head) -> tuple[nn.Module, int]:
+    """Return what is to be exported of a model, and how many inputs that takes."""
+    if head.task == "generate":
+        return _Logits(model), 2
+    allow_any_layer(model)
+    return Pooled(model, head), 3
+
+
+def _export(model: nn.Module, inputs: int) -> torch.export.ExportedProgram:
     tokens = torch.zeros(1, EXAMPLE_TOKENS, dtype=torch.long, device="meta")
     count = torch.export.Dim("T", min=2, max=MOST_TOKENS)
     with warnings.catch_warnings():
@@ -102,8 +120,8 @@ def _export(model: nn.Module) -> torch.export.ExportedProgram:
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
         program = torch.export.export(
             model,
-            (tokens, torch.zeros_like(tokens)),
-            dynamic_shapes=({1: count}, {1: count}),
+            tuple(torch.zeros_like(tokens) for _ in range(inputs)),
+            dynamic_shapes=({1: count},) * inputs,
             strict=False,
         )
         simplified = program.run_decompositions({})
@@ -136,7 +154,7 @@ def _check_outputs(signature: ExportGraphSignature, config: PretrainedConfig) ->
 def _check_mixing(graph: fx.Graph, config: PretrainedConfig) -> None:
     """Require that tokens meet in opaque operators, of attention or of a state."""
     opaque = {n.target for n in graph.nodes if getattr(n.target, "namespace", "") == "ingot"}
-    if not opaque - {torch.ops.ingot.experts.default}:
+    if not opaque - {torch.ops.ingot.experts.default, torch.ops.ingot.pool.default}:
         raise UnsupportedError(
             f"the architecture {config.model_type!r} mixes tokens by code of its own, not through "
             "transformers' attention interface",

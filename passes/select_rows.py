@@ -15,7 +15,9 @@ from ingot.ir import (
     Linear,
     Module,
     Mul,
+    Op,
     OpView,
+    Pool,
     RmsNorm,
     Scale,
     SelectRows,
@@ -53,7 +55,7 @@ class SelectRowsPass(Pass):
 
     def run(self, module: Module) -> None:
         block = step_block(module)
-        if any(isinstance(op, SelectRows) for op in block.operations):
+        if any(isinstance(op, SelectRows | Pool) for op in block.operations):
             return
         selected: dict[Value, Value] = {}
         for op in [*_tail(block), ops_of(block)[-1]]:
@@ -67,10 +69,14 @@ def _tail(block: Block) -> list[OpView]:
     found = []
     for op in reversed(body):
         users = {use.owner.operation for r in op.operation.results for use in r.uses}
-        if isinstance(op, ROW_WISE) and users and users <= tail:
+        if _is_row_wise(op) and users and users <= tail:
             tail.add(op.operation)
             found.append(op)
     return found[::-1]
+
+
+def _is_row_wise(op: OpView) -> bool:
+    return isinstance(op, ROW_WISE) or (isinstance(op, Op) and op.row_wise)
 
 
 def _select_operands(block: Block, op: OpView, selected: dict[Value, Value]) -> None:

@@ -13,7 +13,6 @@ from ingot.ir.interpreter.attention import Scoring, Sight, ragged_attention
 from ingot.ir.interpreter.experts import ExpertUnit, traced_experts
 from ingot.ir.interpreter.pooling import pooled
 from ingot.ir.interpreter.torch_states import STATE_OPERATORS
-from ingot.ir.interpreter.torch_states import STATE_OPERATORS
 from ingot.ir.interpreter.values import Batch
 from ingot.ir.mlir import OpView, python_value
 
@@ -37,8 +36,6 @@ def run_torch_op(op: OpView, inputs: Sequence[Any], state: TorchState) -> list[A
     name = _name_of(op)
     if name in _SPECIAL:
         return _SPECIAL[name](op, inputs, state)
-    if name in STATE_OPERATORS:
-        return [STATE_OPERATORS[name](inputs, state.batch).unsqueeze(0)]
     if name in STATE_OPERATORS:
         return [STATE_OPERATORS[name](inputs, state.batch).unsqueeze(0)]
     result = _call(_operator(name), inputs, state)
