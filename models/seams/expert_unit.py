@@ -1,9 +1,10 @@
 """Finds out what a model's experts compute between their linears, by trying."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ingot.errors import UnsupportedError
@@ -14,7 +15,7 @@ _LIMITS = ("limit", "swiglu_limit")
 _LARGEST_SAMPLE = 6.0
 
 
-def unit_of(module: nn.Module) -> ExpertUnit:
+def unit_of(module: Any) -> ExpertUnit:
     """Return the unit that agrees with the experts of `module` on a sample.
 
     Candidates are made of the activations that `lm` has and of the numbers that the module
@@ -39,7 +40,7 @@ def unit_of(module: nn.Module) -> ExpertUnit:
     )
 
 
-def _function(module: nn.Module) -> tuple[bool, Callable[[Tensor], Tensor]]:
+def _function(module: Any) -> tuple[bool, Callable[[Tensor], Tensor]]:
     """Return whether the experts are gated, and what they apply to the first linear's result."""
     if getattr(module, "has_gate", True):
         apply_gate = getattr(module, "_apply_gate", None)
@@ -50,7 +51,7 @@ def _function(module: nn.Module) -> tuple[bool, Callable[[Tensor], Tensor]]:
     return False, module.act_fn
 
 
-def _candidates(module: nn.Module, gated: bool) -> Iterator[ExpertUnit]:
+def _candidates(module: Any, gated: bool) -> Iterator[ExpertUnit]:
     for kind in ACTIVATIONS:
         yield ExpertUnit(kind, gated)
     alphas, limits = _numbers(module, _ALPHAS), _numbers(module, _LIMITS)
@@ -62,7 +63,7 @@ def _candidates(module: nn.Module, gated: bool) -> Iterator[ExpertUnit]:
                 yield ExpertUnit(kind, gated, 1.0, limit, shift)
 
 
-def _numbers(module: nn.Module, names: tuple[str, ...]) -> list[float]:
+def _numbers(module: Any, names: tuple[str, ...]) -> list[float]:
     found = [getattr(module, name, None) for name in names]
     return [float(number) for number in found if isinstance(number, int | float)]
 

@@ -5,9 +5,10 @@ puts ours, `IMPLEMENTATION`, into it.
 """
 
 from dataclasses import astuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.integrations.moe import ExpertsInterface
 
 from ingot.errors import UnsupportedError
@@ -84,9 +85,7 @@ def call_experts(
     return result
 
 
-def _experts_function(
-    module: nn.Module, hidden: Tensor, indices: Tensor, routing: Tensor
-) -> Tensor:
+def _experts_function(module: Any, hidden: Tensor, indices: Tensor, routing: Tensor) -> Tensor:
     if module.has_post_expert_norm:
         raise UnsupportedError(
             f"{type(module).__name__} normalises the result of each expert",
