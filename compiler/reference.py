@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ingot.ir import Batch, Interpreter, Module, QuantTensor
+from ingot.ir import Batch, Interpreter, Module, QuantTensor, carries_state
 from ingot.runtime.executor import Limits, StepBatch
 
 PAGE_TOKENS = 16
 
 Pool = tuple[torch.Tensor, torch.Tensor]
+State = dict[tuple[int, str], torch.Tensor]
 
 
 class ReferenceExecutor:
@@ -30,10 +31,15 @@ class ReferenceExecutor:
         max_positions: int,
         num_pages: int = 64,
         max_step_tokens: int = 256,
+        state_slots: int = 16,
     ) -> None:
         self._interpreter = Interpreter(module, weights)
-        self._limits = Limits(vocab_size, max_positions, PAGE_TOKENS, num_pages, max_step_tokens)
+        slots = state_slots if carries_state(module) else 0
+        self._limits = Limits(
+            vocab_size, max_positions, PAGE_TOKENS, num_pages, max_step_tokens, slots
+        )
         self._pools: dict[int, Pool] = {}
+        self._states: dict[int, State] = {}
 
     @property
     def limits(self) -> Limits:
@@ -48,17 +54,30 @@ class ReferenceExecutor:
             starts=batch.starts.tolist(),
             rows=batch.row_ids.tolist(),
             caches=[self._gather(slots[:past]) for slots, past in places],
+            states=self._states_of(batch),
         )
         tokens = torch.from_numpy(batch.token_ids.astype(np.int32))
         positions = torch.from_numpy(batch.positions.astype(np.int32))
         logits = self._interpreter.step(tokens, positions, state)
         for (slots, past), cache in zip(places, state.caches, strict=True):
             self._scatter(slots[past:], past, cache)
+        self._states.update(zip(batch.state_slots.tolist(), state.states, strict=False))
         return logits.to(torch.float32).contiguous().numpy()
 
     def close(self) -> None:
-        """Release the pages."""
+        """Release the pages and states."""
         self._pools.clear()
+        self._states.clear()
+
+    def _states_of(self, batch: StepBatch) -> list[State]:
+        """Return what each sequence carries: nothing at its first token."""
+        if not self._limits.state_slots:
+            return []
+        firsts = batch.positions[batch.starts[:-1]].tolist()
+        return [
+            dict(self._states[slot]) if first else {}
+            for slot, first in zip(batch.state_slots.tolist(), firsts, strict=True)
+        ]
 
     def _gather(self, slots: torch.Tensor) -> dict[int, Pool]:
         if not len(slots):
@@ -99,3 +118,12 @@ def _check(batch: StepBatch, limits: Limits) -> None:
     pages = batch.block_tables
     if pages.size and (pages.min() < 0 or pages.max() >= limits.num_pages):
         raise ValueError(f"a page is outside 0 … {limits.num_pages - 1}")
+    if limits.state_slots:
+        _check_states(batch.state_slots.tolist(), len(batch.starts) - 1, limits.state_slots)
+
+
+def _check_states(slots: list[int], sequences: int, limit: int) -> None:
+    if len(slots) != sequences or len(set(slots)) != sequences:
+        raise ValueError("every sequence of a step needs a state slot of its own")
+    if min(slots) < 0 or max(slots) >= limit:
+        raise ValueError(f"a state slot is outside 0 … {limit - 1}")

@@ -66,6 +66,8 @@ def _step(executor: Executor, runs: list[Run], counts: Sequence[int]) -> None:
         starts=starts.astype(np.int32),
         block_tables=np.array([runs[number].pages for number, _ in taking], dtype=np.int32),
         row_ids=np.arange(len(tokens), dtype=np.int32),
+        # Slots of states neither in order nor from 0.
+        state_slots=np.array([len(runs) - number for number, _ in taking], dtype=np.int32),
     )
     logits = executor.step(batch)
     for (number, count), start in zip(taking, starts, strict=False):

@@ -140,6 +140,7 @@ from ingot.ir.ops.to_torch import ToTorch
 from ingot.ir.ops.token_types import TokenTypes
 from ingot.ir.ops.transpose import Transpose
 from ingot.ir.ops.weight import Weight
+from ingot.ir.states import carries_state
 from ingot.ir.pieces import Piece, parse_pieces
 from ingot.ir.quant_tensor import QuantTensor, concatenate
 from ingot.ir.rounding import quantize, round_activations
@@ -272,6 +273,7 @@ __all__ = [
     "build_module",
     "builtin_type",
     "bytes_of",
+    "carries_state",
     "cf",
     "columns_of",
     "concatenate",

@@ -136,6 +136,13 @@ class Op(LM.Operation):  # type: ignore[misc, name-defined]
         """
         raise NotImplementedError(f"{self.OPERATION_NAME} has no reference")
 
+    def states(self) -> Mapping[str, tuple[int, ...]]:
+        """Return name and shape of what a sequence carries from token to token, float32.
+
+        Names are unique among the operations of one layer.
+        """
+        return {}
+
     def cost(self, tokens: int, context: int = 0) -> Cost:
         """Return the work for `tokens` tokens, each after `context` cached ones."""
         raise NotImplementedError(f"{self.OPERATION_NAME} has no cost")

@@ -4,7 +4,7 @@ The sequences of a step are concatenated, so that one step serves prefill, decod
 the two.  An executor owns the weights and the KV cache; the engine owns which page belongs to whom.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +26,8 @@ class Limits:
     """Pages in the KV cache; page numbers are 0 … num_pages - 1."""
     max_step_tokens: int
     """Tokens in one step, over all its sequences; also the most rows of logits."""
+    state_slots: int = 0
+    """Sequences whose state is held at once, beside the KV cache; 0 for a model without state."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class StepBatch:
     """[S, blocks]: the pages of each sequence; covers positions up to its last token."""
     row_ids: Int32Array
     """[R]: indices into `token_ids` whose logits are wanted, ascending."""
+    state_slots: Int32Array = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    """[S]: where each sequence's state is held; read only for a model with state.
+
+    A sequence keeps its slot from step to step.  Its state starts from zero at position 0.
+    """
 
 
 class Executor(Protocol):

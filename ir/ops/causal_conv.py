@@ -1,5 +1,6 @@
 """`lm.causal_conv`: a short convolution of every channel along its sequence."""
 
+from collections.abc import Mapping
 from typing import Unpack
 
 from torch import Tensor
@@ -23,6 +24,11 @@ from ingot.ir.references import batch_of, tensor_of
 from ingot.ir.types import columns_of, shape_of
 
 NONE = "none"
+
+
+def state_name(index: int) -> str:
+    """Return the name, within its layer, of what the layer's convolution `index` carries."""
+    return f"conv{index}"
 
 
 class CausalConv(Op, name="causal_conv"):
@@ -64,11 +70,6 @@ class CausalConv(Op, name="causal_conv"):
         """How many tokens a result reads."""
         return columns_of(self.w)
 
-    @property
-    def state(self) -> str:
-        """The name of the state within its layer."""
-        return f"conv{self.index}"
-
     def check(self) -> None:
         require_activation("x", self.x)
         require_float("w", self.w)
@@ -83,11 +84,15 @@ class CausalConv(Op, name="causal_conv"):
         require_choice("kind", self.kind, (NONE, *ACTIVATIONS))
         require_same_type("the result", self.out, "x", self.x.type)
 
+    def states(self) -> Mapping[str, tuple[int, ...]]:
+        return {state_name(self.index): (self.width - 1, columns_of(self.x))}
+
     def reference(self, *inputs: Datum) -> Tensor:
         x = tensor_of(inputs[0])
         w = tensor_of(inputs[1], x.dtype).reshape(x.shape[1], -1)
         bias = tensor_of(inputs[3], x.dtype) if len(inputs) > 3 else None
-        y = ragged_conv(x, w, bias, batch_of(inputs[2]), layer=self.layer, name=self.state)
+        name = state_name(self.index)
+        y = ragged_conv(x, w, bias, batch_of(inputs[2]), layer=self.layer, name=name)
         return y if self.kind == NONE else ACTIVATIONS[self.kind](y)
 
     def cost(self, tokens: int, context: int = 0) -> Cost:

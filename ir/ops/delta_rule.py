@@ -1,5 +1,6 @@
 """`lm.delta_rule`: linear attention by the gated delta rule (Yang et al., 2024)."""
 
+from collections.abc import Mapping
 from typing import Unpack
 
 from torch import Tensor
@@ -19,6 +20,9 @@ from ingot.ir.mlir import OpResult, Value
 from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import batch_of, split_heads, tensor_of
 from ingot.ir.types import columns_of
+
+STATE = "delta"
+"""The name of the state within its layer."""
 
 
 class DeltaRule(Op, name="delta_rule"):
@@ -108,6 +112,9 @@ class DeltaRule(Op, name="delta_rule"):
         require_activation("beta", self.beta, self.heads)
         require_batch("batch", self.batch)
         require_same_type("the result", self.out, "v", self.v.type)
+
+    def states(self) -> Mapping[str, tuple[int, ...]]:
+        return {STATE: (self.heads, self.key_dim, self.value_dim)}
 
     def reference(self, *inputs: Datum) -> Tensor:
         q, k, v, g, beta = (tensor_of(one) for one in inputs[:5])

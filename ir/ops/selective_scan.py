@@ -1,5 +1,6 @@
 """`lm.selective_scan`: the selective scan of Mamba (Gu and Dao, 2023)."""
 
+from collections.abc import Mapping
 from typing import Unpack
 
 from torch import Tensor
@@ -20,6 +21,9 @@ from ingot.ir.mlir import OpResult, Value
 from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import batch_of, tensor_of
 from ingot.ir.types import columns_of
+
+STATE = "selective"
+"""The name of the state within its layer."""
 
 
 class SelectiveScan(Op, name="selective_scan"):
@@ -74,6 +78,9 @@ class SelectiveScan(Op, name="selective_scan"):
             require_vector("d", self.d, channels)
         require_batch("batch", self.batch)
         require_same_type("the result", self.out, "x", self.x.type)
+
+    def states(self) -> Mapping[str, tuple[int, ...]]:
+        return {STATE: (columns_of(self.x), self.state_size)}
 
     def reference(self, *inputs: Datum) -> Tensor:
         x, dt = tensor_of(inputs[0]), tensor_of(inputs[1])

@@ -1,5 +1,6 @@
 """`lm.ssm_scan`: the state space scan of Mamba-2 (Dao and Gu, 2024)."""
 
+from collections.abc import Mapping
 from typing import Unpack
 
 from torch import Tensor
@@ -20,6 +21,9 @@ from ingot.ir.mlir import OpResult, Value
 from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import batch_of, split_heads, tensor_of
 from ingot.ir.types import columns_of
+
+STATE = "ssm"
+"""The name of the state within its layer."""
 
 
 class SsmScan(Op, name="ssm_scan"):
@@ -91,6 +95,9 @@ class SsmScan(Op, name="ssm_scan"):
             require_vector("d", self.d, self.heads)
         require_batch("batch", self.batch)
         require_same_type("the result", self.out, "x", self.x.type)
+
+    def states(self) -> Mapping[str, tuple[int, ...]]:
+        return {STATE: (self.heads, self.head_dim, self.state_size)}
 
     def reference(self, *inputs: Datum) -> Tensor:
         x, dt = tensor_of(inputs[0]), tensor_of(inputs[1])

@@ -17,6 +17,8 @@ from .crossing import weight as weight
 from .routing import Router as Router
 from .routing import bare as bare
 from .routing import match_router as match_router
+from .opaque import batch_of as batch_of
+from .opaque import is_opaque as is_opaque
 from .shapes import Arrangement as Arrangement
 from .shapes import TorchTensor as TorchTensor
 from .shapes import arrangement as arrangement

@@ -5,6 +5,8 @@ them to the `lm` value below, or puts the regrouping into torch ops where there 
 goes the other way.  Whatever of this is not needed in the end is unused and erased.
 """
 
+from math import prod
+
 from ingot.ir import (
     DYNAMIC,
     Convert,
@@ -30,6 +32,12 @@ _SAME = (
 )
 _RESHAPES = torch_dialect.AtenViewOp | torch_dialect.Aten_UnsafeViewOp | torch_dialect.AtenReshapeOp
 _TOKENS_FIRST = (Arrangement.FEATURES, Arrangement.HEADS)
+_TOKENS_LATER = (Arrangement.HEADS_FIRST, Arrangement.FEATURES_FIRST)
+_SWAPPED = (
+    {Arrangement.HEADS, Arrangement.HEADS_FIRST},
+    {Arrangement.FEATURES, Arrangement.FEATURES_FIRST},
+)
+"""Arrangements between which exchanging dimensions 1 and 2 leads."""
 
 
 def same(value: Value) -> Value:
@@ -45,12 +53,14 @@ def _regrouped(value: Value) -> Value | None:
     """Return what `value` regroups the heads of, None if it does not."""
     owner = value.owner
     if isinstance(owner, _RESHAPES):
-        kinds = (arrangement(shape(owner.operands[0])), arrangement(shape(value)))
-        return owner.operands[0] if all(kind in _TOKENS_FIRST for kind in kinds) else None
+        pair = (shape(owner.operands[0]), shape(value))
+        known = all(arrangement(sizes) in _TOKENS_FIRST for sizes in pair)
+        # Else heads are folded into the tokens.
+        keeps_width = prod(pair[0]) == prod(pair[1])
+        return owner.operands[0] if known and keeps_width else None
     if isinstance(owner, torch_dialect.AtenTransposeIntOp):
         kinds = (arrangement(shape(owner.operands[0])), arrangement(shape(value)))
-        swapped = {Arrangement.HEADS, Arrangement.HEADS_FIRST}
-        return owner.operands[0] if set(kinds) == swapped else None
+        return owner.operands[0] if set(kinds) in _SWAPPED else None
     return None
 
 
@@ -75,7 +85,7 @@ def features(value: Value) -> Value | None:
     bridge = base.owner
     if isinstance(bridge, ToTorch) and is_per_token(bridge.x):
         return bridge.x
-    if arrangement(tensor.shape) is Arrangement.HEADS_FIRST:
+    if arrangement(tensor.shape) in _TOKENS_LATER:
         base = transposed(base)
     sizes = shape(base)
     if len(sizes) != 3:
@@ -89,9 +99,9 @@ def as_torch(value: Value, kind: Type) -> Value:
     wanted = torch_tensor(kind)
     assert wanted is not None, kind
     bridged = ToTorch(value).out
-    if arrangement(wanted.shape) is Arrangement.HEADS_FIRST:
-        one, heads, tokens, size = wanted.shape
-        return transposed(viewed(bridged, (one, tokens, heads, size)))
+    if arrangement(wanted.shape) in _TOKENS_LATER:
+        one, second, tokens, *last = wanted.shape
+        return transposed(viewed(bridged, (one, tokens, second, *last)))
     return bridged if bridged.type == kind else viewed(bridged, wanted.shape)
 
 
@@ -129,11 +139,11 @@ def viewed(value: Value, sizes: tuple[int, ...]) -> Value:
 
 
 def transposed(value: Value) -> Value:
-    """Return `[1, A, B, D]` as `[1, B, A, D]`, by a torch op."""
+    """Return `[1, A, B, …]` as `[1, B, A, …]`, by a torch op."""
     tensor = torch_tensor(value)
-    assert tensor is not None and len(tensor.shape) == 4
-    one, second, third, last = tensor.shape
-    target = TorchTensor((one, third, second, last), tensor.element).type(value.context)
+    assert tensor is not None and len(tensor.shape) > 2
+    one, second, third, *last = tensor.shape
+    target = TorchTensor((one, third, second, *last), tensor.element).type(value.context)
     dims = (constant(1, value), constant(2, value))
     return torch_dialect.AtenTransposeIntOp(target, value, *dims).result
 

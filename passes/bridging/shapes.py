@@ -33,6 +33,7 @@ class Arrangement(Enum):
     FEATURES = "[?, F] or [1, ?, F]"
     HEADS = "[1, ?, H, D]"
     HEADS_FIRST = "[1, H, ?, D]"
+    FEATURES_FIRST = "[1, F, ?]"
 
 
 @lru_cache(maxsize=4096)
@@ -66,13 +67,15 @@ def arrangement(sizes: Sequence[int]) -> Arrangement | None:
             known = Arrangement.HEADS
         case [1, _, tokens, _] if tokens == DYNAMIC:
             known = Arrangement.HEADS_FIRST
+        case [1, _, tokens] if tokens == DYNAMIC:
+            known = Arrangement.FEATURES_FIRST
         case _:
             return None
     return known if list(sizes).count(DYNAMIC) == 1 else None
 
 
 def heads(value: Value) -> tuple[int, int] | None:
-    """Return (H, D) of a tensor arranged in heads; (1, F) of one that is not."""
+    """Return (H, D) of a tensor arranged in heads; (1, F) of one that ends in its features."""
     sizes = shape(value)
     match arrangement(sizes):
         case Arrangement.FEATURES:
@@ -81,5 +84,5 @@ def heads(value: Value) -> tuple[int, int] | None:
             return sizes[2], sizes[3]
         case Arrangement.HEADS_FIRST:
             return sizes[1], sizes[3]
-        case None:
+        case Arrangement.FEATURES_FIRST | None:
             return None

@@ -18,8 +18,8 @@ from ingot.passes.core import pattern, producer, replace
 @pattern(benefit=2)
 def rms_norm(op: torch_dialect.AtenMulTensorOp) -> None:
     """`w * (x * rsqrt(mean(x^2) + eps))`, the factors in either order."""
-    for scale, normed in (op.operands, reversed(op.operands)):
-        w, matched = weight(scale), _normed(normed)
+    for scale, factor in (op.operands, reversed(op.operands)):
+        w, matched = weight(scale), normed_by(factor)
         if w is None or matched is None:
             continue
         x, eps = matched
@@ -32,7 +32,7 @@ def rms_norm(op: torch_dialect.AtenMulTensorOp) -> None:
         return
 
 
-def _normed(value: Value) -> tuple[Value, float] | None:
+def normed_by(value: Value) -> tuple[Value, float] | None:
     """Return x and eps if `value` is `x * rsqrt(mean(x^2) + eps)`."""
     product = producer(same(value), torch_dialect.AtenMulTensorOp)
     if product is None:

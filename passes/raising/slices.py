@@ -18,7 +18,7 @@ def features_slice(op: torch_dialect.AtenSliceTensorOp) -> None:
         return
     rows = features(x)
     if rows is not None:
-        part = Slice(rows, offset=offset, size=shape(op.result)[-1])
+        part = Slice(rows, offset=offset, size=_width(op.result))
         replace(op, as_torch(part.out, op.result.type))
 
 
@@ -32,14 +32,26 @@ def features_split(op: torch_dialect.PrimListUnpackOp) -> None:
     if rows is None:
         return
     parts = list(op.operation.results)
-    sizes = [shape(part)[-1] for part in parts]
+    sizes = [_width(part) for part in parts]
     offsets = accumulate(sizes[:-1], initial=0)
     slices = [Slice(rows, offset=o, size=n).out for o, n in zip(offsets, sizes, strict=True)]
     replace(op, *(as_torch(s, p.type) for s, p in zip(slices, parts, strict=True)))
 
 
+def _width(value: Value) -> int:
+    sizes = shape(value)
+    return sizes[1] if arrangement(sizes) is Arrangement.FEATURES_FIRST else sizes[-1]
+
+
 def _is_last(x: Value, dim: Value) -> bool:
     """Return whether `dim` is that of the features of `x`, heads not split off."""
-    sizes = shape(x)
-    is_features = arrangement(sizes) is Arrangement.FEATURES
-    return is_features and integer(dim) in (-1, len(sizes) - 1)
+    sizes, index = shape(x), integer(dim)
+    if index is None:
+        return False
+    match arrangement(sizes):
+        case Arrangement.FEATURES:
+            return index % len(sizes) == len(sizes) - 1
+        case Arrangement.FEATURES_FIRST:
+            return index % len(sizes) == 1
+        case _:
+            return False
