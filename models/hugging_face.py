@@ -1,16 +1,19 @@
 """Opens a Hugging Face folder: configuration, safetensors in one or more files, tokenizer."""
 
-import json
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from ingot.errors import CheckpointError
 
 from .architecture import build_architecture, config_from_file
 from .checkpoint import Checkpoint
 from .conversion import convert_stored
+from .encoder import classifier_pooling, position_offset
 from .fitting import fit
+from .json_file import read_json
+from .mxfp4 import decode_mxfp4
 from .safetensors_file import read_safetensors
+from .sentence_modules import head_files, head_weights, read_head
 from .sources import SourceHashes
 from .tokenizer_files import OLDER_FORMS, chat_template, read_tokenizer
 from .weights import StoredWeight
@@ -39,23 +42,29 @@ def open_folder(folder: Path) -> Checkpoint:
     stored: dict[str, StoredWeight] = {}
     for file in files:
         stored |= read_safetensors(file)
-    model = build_architecture(config)
+    head = read_head(folder, config)
+    model = build_architecture(config, head)
+    if head.task == "classify":
+        head = replace(head, pooling=classifier_pooling(model))
+    stored = decode_mxfp4(stored, where=str(folder))
     stored = convert_stored(model, stored, where=str(folder))
-    fitted = fit(model, stored, where=str(folder))
-    tokenizer_config = _read_json(folder / "tokenizer_config.json")
+    fitted = fit(model, stored, where=str(folder), others=head_weights(folder, head))
+    tokenizer_config = read_json(folder / "tokenizer_config.json")
     others = ("config.json", INDEX, "generation_config.json", *TOKENIZER_FILES)
     present = [folder / name for name in others if (folder / name).is_file()]
     return Checkpoint(
         name=folder.resolve().name,
         config=config,
         weights=fitted.weights,
-        sources=SourceHashes([*present, *files]),
+        sources=SourceHashes([*present, *files, *head_files(folder, head)]),
         tied=fitted.tied,
         unused=fitted.unused,
         tokenizer_json=read_tokenizer(folder),
         tokenizer_config=tokenizer_config,
         chat_template=chat_template(folder, tokenizer_config),
-        generation_config=_read_json(folder / "generation_config.json"),
+        generation_config=read_json(folder / "generation_config.json"),
+        head=head,
+        position_offset=position_offset(model),
     )
 
 
@@ -79,7 +88,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _shards(index: Path) -> list[Path]:
-    weight_map = _read_json(index).get("weight_map")
+    weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(
             "has no weight_map", where=str(index), hint="Download the file again."
@@ -100,18 +109,3 @@ def _shards(index: Path) -> list[Path]:
                 hint="Download the missing file.",
             )
     return [index.parent / name for name in names]
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, or an empty one where there is no such file."""
-    if not file.is_file():
-        return {}
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(
-            f"is no JSON: {error}", where=str(file), hint="Download the file again."
-        ) from error
-    if not isinstance(value, dict):
-        raise CheckpointError("is no JSON object", where=str(file), hint="Download the file again.")
-    return value
