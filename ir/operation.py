@@ -13,9 +13,10 @@ A field reads as a Python value (`op.eps` is a float).  The class's own `__init_
 operation and infers its result types; `check` raises `InvalidOp` for what is wrong with one.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Optional, Self, TypedDict, Unpack, get_args
 
 from ingot.ir.dialect import LM
 from ingot.ir.fields import ATTRIBUTES, InvalidOp, check_encoding, check_fields
@@ -73,6 +74,8 @@ class Op(LM.Operation):  # type: ignore[misc, name-defined]
     """Whether the operation may be removed when unused and merged with an equal one."""
     can_round = False
     """Whether its last result may be a rounded activation."""
+    row_wise = False
+    """Whether a row of its results depends on the same rows of its operands alone."""
 
     def __init_subclass__(cls, *, name: str | None = None, **options: Any) -> None:
         declared = dict(cls.__annotations__)
@@ -110,6 +113,25 @@ class Op(LM.Operation):  # type: ignore[misc, name-defined]
             ip=place.get("ip"),
         )
 
+    def with_fields(self, **changes: Value | AttributeValue | None) -> Self:
+        """Build this operation again with some operands and attributes changed.
+
+        The types of the results stay.  Made where `build` makes one, at this one's location.
+        """
+        declared = inspect.get_annotations(type(self))
+        assert changes.keys() <= declared.keys(), f"{self.OPERATION_NAME} lacks {changes.keys()}"
+        given = {name: getattr(self, name) for name in declared} | changes
+        attributes = [name for name, kind in declared.items() if kind in ATTRIBUTES]
+        operands = [name for name, kind in declared.items() if _is_operand(kind)]
+        made = type(self).__new__(type(self))
+        made.build(
+            [given[name] for name in operands],
+            [result.type for result in self.results],
+            {name: given[name] for name in attributes},
+            loc=self.location,
+        )
+        return made
+
     def check(self) -> None:
         """Raise `InvalidOp` if operands, results and attributes do not fit together."""
 
@@ -136,6 +158,14 @@ class Op(LM.Operation):  # type: ignore[misc, name-defined]
         """
         raise NotImplementedError(f"{self.OPERATION_NAME} has no reference")
 
+    def decompose(self) -> Value | tuple[Value, ...] | None:
+        """Build simpler operations that compute the results, and return those values.
+
+        A composite operation runs by these on every target that has nothing better for it.  None:
+        there are none, and a target without a lowering takes torch's own from `reference`.
+        """
+        return None
+
     def states(self) -> Mapping[str, tuple[int, ...]]:
         """Return name and shape of what a sequence carries from token to token, float32.
 
@@ -146,6 +176,10 @@ class Op(LM.Operation):  # type: ignore[misc, name-defined]
     def cost(self, tokens: int, context: int = 0) -> Cost:
         """Return the work for `tokens` tokens, each after `context` cached ones."""
         raise NotImplementedError(f"{self.OPERATION_NAME} has no cost")
+
+
+def _is_operand(annotation: Any) -> bool:
+    return annotation is Value or Value in get_args(annotation)
 
 
 def _attribute_reader(field: str) -> Any:
