@@ -26,7 +26,7 @@ from ingot.ir import (
 )
 
 from .bridging.constants import integer, integers
-from .bridging.crossing import as_torch, constant, features, viewed
+from .bridging.crossing import as_torch, constant, regrouped, viewed
 from .bridging.remainder import bridges_of, copies_for, crossings, remainders
 from .bridging.shapes import shape, torch_tensor
 from .bridging.token_rules import mixes_tokens
@@ -55,7 +55,7 @@ class Outline(Pass):
             if reason:
                 raise _refused(op, reason)
         _bridge_crossings(block)
-        functions: dict[str, str] = {}
+        functions = {_key(f): f.name.value for f in module.functions if _is_remainder(f)}
         for group in remainders(block):
             _outline(module, group, functions)
         _sort(block)
@@ -126,7 +126,7 @@ def _bridge_crossings(block: Block) -> None:
 
 def _outside(tensor: Value, reader: OpView) -> Value:
     """Return `tensor` as a value outside torch; refuse what cannot be one."""
-    value = features(tensor)
+    value = regrouped(tensor)
     if value is not None:
         return value
     sizes = shape(tensor)
@@ -148,8 +148,7 @@ def _outline(module: Module, group: Sequence[OpView], functions: dict[str, str])
     ]
     name = f"{PREFIX}_{len(functions)}"
     function = _function(module, name, inside, bridges, leaving)
-    key = function.operation.get_asm(print_generic_op_form=True).replace(f'"{name}"', "")
-    shared = functions.setdefault(key, name)
+    shared = functions.setdefault(_key(function), name)
     if shared != name:
         function.operation.erase()
     with before(group[-1]):
@@ -157,6 +156,16 @@ def _outline(module: Module, group: Sequence[OpView], functions: dict[str, str])
         call = func.CallOp(results, shared, [bridge.x for bridge in bridges])
     for bridge, result in zip(leaving, call.operation.results, strict=True):
         bridge.out.replace_all_uses_with(result)
+
+
+def _is_remainder(function: func.FuncOp) -> bool:
+    return bool(re.fullmatch(rf"{PREFIX}_\d+", function.name.value))
+
+
+def _key(function: func.FuncOp) -> str:
+    """Return a text that functions of equal bodies share."""
+    text = str(function.operation.get_asm(print_generic_op_form=True))
+    return text.replace(f'"{function.name.value}"', "")
 
 
 def _function(

@@ -1,6 +1,6 @@
 """Crosses between the torch dialect and `lm`: from any arrangement of heads to `[T, F]` and back.
 
-Reshapes and transposes that only regroup heads carry no arithmetic.  `features` walks back through
+Reshapes and transposes that only regroup heads carry no arithmetic.  `regrouped` walks back through
 them to the `lm` value below, or puts the regrouping into torch ops where there is none; `as_torch`
 goes the other way.  Whatever of this is not needed in the end is unused and erased.
 """
@@ -49,7 +49,7 @@ def same(value: Value) -> Value:
     return value
 
 
-def _regrouped(value: Value) -> Value | None:
+def _below(value: Value) -> Value | None:
     """Return what `value` regroups the heads of, None if it does not."""
     owner = value.owner
     if isinstance(owner, _RESHAPES):
@@ -67,14 +67,14 @@ def _regrouped(value: Value) -> Value | None:
 def peel(value: Value) -> Value:
     """Return the value below all copies and regroupings of heads."""
     while True:
-        below = _regrouped(same(value))
+        below = _below(same(value))
         if below is None:
             return same(value)
         value = below
 
 
-def features(value: Value) -> Value | None:
-    """Return the `tensor<?xFxf32>` that the torch tensor `value` holds, in whatever arrangement.
+def regrouped(value: Value) -> Value | None:
+    """Return the `tensor<?xFxf32>` that the torch tensor `value` holds, its heads regrouped.
 
     None where the tensor is not arranged in a known way or is not float32.
     """

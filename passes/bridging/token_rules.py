@@ -147,18 +147,19 @@ hardswish mish log_sigmoid clamp clamp.Tensor clamp_min clamp_max logical_and lo
 logical_xor bitwise_not isnan isinf where.self where.ScalarOther where.ScalarSelf where.Scalar
 masked_fill.Scalar masked_fill.Tensor pow.Scalar rsub.Scalar _to_copy to.dtype clone alias detach
 contiguous type_as zeros_like ones_like full_like threshold lerp.Tensor lerp.Scalar
-nan_to_num bitwise_and.Tensor bitwise_or.Tensor addcmul addcdiv maximum minimum""".split()
+nan_to_num copy polar bitwise_and.Tensor bitwise_or.Tensor addcmul addcdiv maximum
+minimum""".split()
 _MOVES = """transpose.int permute unsqueeze squeeze squeeze.dim t numpy_T expand expand_as
-broadcast_to""".split()
+broadcast_to view_as_complex view_as_real""".split()
 _RESHAPES = "view reshape _unsafe_view flatten.using_ints unflatten.int".split()
-_FILLS = "full zeros ones scalar_tensor new_full new_zeros new_ones".split()
+_FILLS = "new_empty full zeros ones scalar_tensor new_full new_zeros new_ones".split()
 _RANGES = "arange arange.start arange.start_step linspace".split()
 _ALONG = {
     1: """softmax.int _softmax log_softmax.int _log_softmax cumsum cumprod sum.dim_IntList mean.dim
     amax amin argmax argmin max.dim min.dim sort slice.Tensor select.int gather flip cat stack
     narrow index_select unbind.int std.dim var.dim any.dim all.dim prod.dim_int""".split(),
     2: """topk split.Tensor split_with_sizes chunk linalg_vector_norm norm.ScalarOpt_dim
-    tensor_split.sections repeat_interleave.self_int""".split(),
+    slice_scatter select_scatter tensor_split.sections repeat_interleave.self_int""".split(),
 }
 
 

@@ -14,7 +14,7 @@ from ingot.passes.bridging import (
 from ingot.passes.core import pattern, replace
 
 
-@pattern
+@pattern(benefit=2)
 def attention(op: torch_dialect.OperatorOp) -> None:
     """`ingot.attention(q, k, v, sinks, slopes, layer, scale, causal, window, chunk, softcap)`."""
     if op.attributes["name"].value != "torch.ingot.attention":

@@ -9,6 +9,7 @@ from ingot.passes.bridging import (
     is_number,
     number,
     shape,
+    turns,
     weight,
 )
 from ingot.passes.core import pattern, replace
@@ -18,7 +19,7 @@ from ingot.passes.core import pattern, replace
 def add(op: torch_dialect.AtenAddTensorOp) -> None:
     """`aten.add.Tensor`: residual connections and added parameters."""
     x, y, alpha = op.operands
-    pair = _pair(x, y) if is_number(alpha, 1) else None
+    pair = _pair(x, y) if is_number(alpha, 1) and not turns(op.result) else None
     if pair is not None:
         replace(op, as_torch(Add(*pair).out, op.result.type))
 
@@ -26,7 +27,7 @@ def add(op: torch_dialect.AtenAddTensorOp) -> None:
 @pattern
 def mul(op: torch_dialect.AtenMulTensorOp) -> None:
     """`aten.mul.Tensor`."""
-    pair = _pair(*op.operands)
+    pair = None if turns(op.result) else _pair(*op.operands)
     if pair is not None:
         replace(op, as_torch(Mul(*pair).out, op.result.type))
 
@@ -34,7 +35,8 @@ def mul(op: torch_dialect.AtenMulTensorOp) -> None:
 @pattern
 def scale(op: torch_dialect.AtenMulScalarOp | torch_dialect.AtenDivScalarOp) -> None:
     """`aten.mul.Scalar` and `aten.div.Scalar`."""
-    factor, rows = number(op.operands[1]), features(op.operands[0])
+    factor = number(op.operands[1])
+    rows = None if turns(op.result) else features(op.operands[0])
     if factor is None or rows is None:
         return
     if isinstance(op, torch_dialect.AtenDivScalarOp):
