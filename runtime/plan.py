@@ -14,7 +14,7 @@ from ingot.errors import ArtifactError
 
 from . import _native
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 ANY_ROWS = -1
 
 _STEP_SLOTS = {
@@ -64,8 +64,8 @@ class PlanFile:
     def kv_bytes_per_page(self) -> int:
         """Bytes of one page in all layers together."""
         try:
-            cache = self.document["kv_cache"]
-            return int(cache["layers"]) * int(cache["bytes_per_page"])
+            layers = self.document["kv_cache"]["layers"]
+            return sum(int(layer["bytes_per_page"]) for layer in layers)
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(self.where, _reason(error)) from error
 
@@ -93,8 +93,7 @@ def _plan(
         vocab_size=limits["vocab_size"],
         max_positions=limits["max_positions"],
         page_tokens=limits["page_tokens"],
-        kv_layers=cache["layers"],
-        kv_page_bytes=cache["bytes_per_page"],
+        kv_page_bytes=[layer["bytes_per_page"] for layer in cache["layers"]],
         logits=document["logits"],
         buffers=[_buffer(buffer) for buffer in document["buffers"]],
         weights=[_native.Weight(name, w.ctypes.data, w.nbytes) for name, w in weights.items()],

@@ -40,7 +40,7 @@ def describe_artifact(artifact: Artifact) -> dict[str, Any]:
 def _memory(plan: dict[str, Any], files: dict[str, int]) -> dict[str, Any]:
     """Return bytes: of weights, of a token of KV cache, of activations for each row of a step."""
     cache = plan["kv_cache"]
-    page = cache["layers"] * cache["bytes_per_page"]
+    page = sum(layer["bytes_per_page"] for layer in cache["layers"])
     rows = [buffer["offset_bytes"] + buffer["row_bytes"] for buffer in plan["buffers"]]
     return {
         "weights": files["weights.safetensors"],

@@ -117,7 +117,9 @@ _MAKERS: Mapping[Callable[..., Any], Callable[[Mapping[str, Any]], Sight | None]
 
 def _name_of(function: Callable[..., Any]) -> str:
     parts = inspect.getclosurevars(function).nonlocals.get("mask_functions", ())
-    names = [_name_of(part) for part in parts] or [function.__qualname__.split(".")[0]]
+    names = [_name_of(part) for part in parts] or [
+        function.__qualname__.removesuffix(".<locals>.inner_mask")
+    ]
     return " with ".join(names)
 
 

@@ -111,10 +111,10 @@ void bind_plan(nb::module_ &module) {
            "name"_a, "variants"_a, "rows"_a, "unit_kind"_a, "units"_a, "grain"_a, "barrier"_a,
            "slots"_a);
   nb::class_<Plan>(module, "Plan")
-      .def(nb::init<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+      .def(nb::init<std::int64_t, std::int64_t, std::int64_t, std::vector<std::int64_t>,
                     std::int64_t, std::vector<Buffer>, std::vector<Weight>, std::vector<Launch>>(),
-           "vocab_size"_a, "max_positions"_a, "page_tokens"_a, "kv_layers"_a, "kv_page_bytes"_a,
-           "logits"_a, "buffers"_a, "weights"_a, "launches"_a)
+           "vocab_size"_a, "max_positions"_a, "page_tokens"_a, "kv_page_bytes"_a, "logits"_a,
+           "buffers"_a, "weights"_a, "launches"_a)
       .def("validate", &Plan::validate)
       .def_prop_ro("arena_bytes_per_row", &Plan::arena_bytes_per_row);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 #include "error.h"
 
@@ -16,6 +17,12 @@ StepLimits make_limits(const Plan &plan, std::int64_t max_step_tokens, std::int6
     fail("a KV cache of ", pages, " pages: expected 1 to ", INT32_MAX / plan.page_tokens);
   const std::int64_t capacity = (max_step_tokens + 15) / 16 * 16;
   return {plan.vocab_size, plan.max_positions, plan.page_tokens, pages, capacity};
+}
+
+// The bytes of a page of all pools of KV cache before one.
+std::int64_t bytes_before(const Plan &plan, std::int64_t pool) {
+  const auto first = plan.kv_page_bytes.begin();
+  return std::accumulate(first, first + pool, std::int64_t{0});
 }
 
 // Marks the executor as running for as long as it lives.
@@ -39,7 +46,7 @@ Executor::Executor(Plan plan, std::int64_t max_step_tokens, std::int64_t pages, 
       limits_(make_limits(plan_, max_step_tokens, pages)),
       inputs_(limits_),
       arena_(std::make_shared<MappedMemory>(plan_.arena_bytes_per_row() * limits_.capacity)),
-      kv_cache_(plan_.kv_layers * plan_.kv_page_bytes * pages),
+      kv_cache_(plan_.kv_bytes_per_page() * pages),
       scratch_(SCRATCH_BYTES * static_cast<std::size_t>(std::max(threads, 1))),
       counters_(plan_.launches.size()),
       team_(threads) {
@@ -70,7 +77,7 @@ std::int64_t Executor::fixed_value(const Slot &slot) const {
     case SlotKind::weight:
       return static_cast<std::int64_t>(plan_.weights[slot.index].address) + slot.offset;
     case SlotKind::kv:
-      return address(kv_cache_.data()) + slot.index * plan_.kv_page_bytes * limits_.pages;
+      return address(kv_cache_.data()) + limits_.pages * bytes_before(plan_, slot.index);
     default:
       return slot.offset;
   }

@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "error.h"
 
@@ -37,7 +38,7 @@ void check_slot(const Plan &plan, const Launch &launch, const Slot &slot) {
              "a slot's offset lies outside of the weight");
       break;
     case SlotKind::kv:
-      expect(within(slot.index, 0, plan.kv_layers - 1), where,
+      expect(indexes(slot.index, plan.kv_page_bytes), where,
              "a slot names a layer of the KV cache that is not there");
       break;
     default:
@@ -64,9 +65,9 @@ void check_limits(const Plan &plan) {
   expect(within(plan.vocab_size, 1, INT32_MAX), where, "vocab_size is out of range");
   expect(within(plan.max_positions, 1, INT32_MAX), where, "max_positions is out of range");
   expect(within(plan.page_tokens, 1, 1024), where, "page_tokens is out of range");
-  expect(within(plan.kv_layers, 0, 1 << 20), where, "the number of KV layers is out of range");
-  expect(within(plan.kv_page_bytes, 0, MOST) && plan.kv_page_bytes % CACHE_LINE == 0, where,
-         "bytes_per_page is no multiple of 64");
+  for (const std::int64_t bytes : plan.kv_page_bytes)
+    expect(within(bytes, 1, MOST) && bytes % CACHE_LINE == 0, where,
+           "bytes_per_page is no multiple of 64");
 }
 
 }  // namespace
@@ -98,6 +99,10 @@ std::int64_t Plan::arena_bytes_per_row() const {
   for (const Buffer &buffer : buffers)
     bytes = std::max(bytes, buffer.offset_bytes + buffer.row_bytes);
   return bytes;
+}
+
+std::int64_t Plan::kv_bytes_per_page() const {
+  return std::accumulate(kv_page_bytes.begin(), kv_page_bytes.end(), std::int64_t{0});
 }
 
 }  // namespace ingot

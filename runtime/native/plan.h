@@ -23,7 +23,7 @@ enum class SlotKind {
   buffer,  // address of buffer `index`, plus `offset` bytes
   weight,  // address of weight `index`, plus `offset` bytes
   integer,  // `offset`
-  kv,  // address of the KV cache of layer `index`
+  kv,  // address of pool `index` of the KV cache
   tokens,
   rows,
   token_ids,
@@ -74,8 +74,7 @@ struct Plan {
   std::int64_t vocab_size;
   std::int64_t max_positions;
   std::int64_t page_tokens;
-  std::int64_t kv_layers;
-  std::int64_t kv_page_bytes;  // of one layer
+  std::vector<std::int64_t> kv_page_bytes;  // of each pool; attention layers may share one
   std::int64_t logits;  // index of the buffer; float32
   std::vector<Buffer> buffers;
   std::vector<Weight> weights;
@@ -83,6 +82,7 @@ struct Plan {
 
   void validate() const;
   std::int64_t arena_bytes_per_row() const;
+  std::int64_t kv_bytes_per_page() const;  // of one page in all pools together
 };
 
 }  // namespace ingot

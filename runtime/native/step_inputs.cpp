@@ -31,6 +31,7 @@ void copy_padded(std::span<const std::int32_t> from, std::vector<std::int32_t> &
 
 struct Task {
   std::int32_t first, count, position, table;
+  std::int32_t end;  // tokens of the sequence after this step
   // Reading K and V for every position up to the last token is what a task costs.
   std::int64_t cost() const { return std::int64_t{count} * (position + count); }
 };
@@ -112,17 +113,19 @@ void StepInputs::fill_tasks(const Batch &batch) {
   std::vector<Task> tasks;
   for (std::int64_t sequence = 0; sequence < batch.sequences; ++sequence) {
     const std::int64_t end = batch.starts[sequence + 1];
+    const std::int32_t total = batch.positions[end - 1] + 1;
     for (std::int64_t token = batch.starts[sequence]; token < end; token += TASK_TOKENS)
       tasks.push_back({static_cast<std::int32_t>(token),
                        static_cast<std::int32_t>(std::min(TASK_TOKENS, end - token)),
-                       batch.positions[token], static_cast<std::int32_t>(sequence * batch.blocks)});
+                       batch.positions[token], static_cast<std::int32_t>(sequence * batch.blocks),
+                       total});
   }
   std::stable_sort(tasks.begin(), tasks.end(),
                    [](const Task &a, const Task &b) { return a.cost() > b.cost(); });
   task_count_ = static_cast<std::int64_t>(tasks.size());
   std::int32_t *words = tasks_.data();
   for (const Task &task : tasks) {
-    for (std::int32_t word : {task.first, task.count, task.position, task.table, 0, 0, 0, 0})
+    for (std::int32_t word : {task.first, task.count, task.position, task.table, task.end, 0, 0, 0})
       *words++ = word;
   }
 }

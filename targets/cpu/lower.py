@@ -16,6 +16,7 @@ from ingot.ir import (
     Linear,
     Module,
     Mul,
+    Op,
     OpView,
     RmsNorm,
     Rope,
@@ -30,7 +31,7 @@ from ingot.ir import (
 )
 from ingot.targets.base import ModelFacts, Program
 
-from .lowering.attention import lower_attention, page_bytes
+from .lowering.attention import lower_attention
 from .lowering.context import Context
 from .lowering.linear import lower_embedding, lower_linear
 from .lowering.norm import (
@@ -53,6 +54,7 @@ from .lowering.rowwise import (
 )
 from .memory import place_barriers, place_buffers
 from .plan import KvCache, KvDtype, Limits, Plan
+from .registered import registered_lowering
 
 
 def _lower_slice(context: Context, op: Slice) -> None:
@@ -82,6 +84,20 @@ TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
 }
 
 
+def find_lowering(operation: OpView) -> Callable[[Context, Any], None] | None:
+    """Return how an operation is lowered: a row of the table, or of another distribution."""
+    own = TABLE.get(type(operation))
+    if own is not None or not isinstance(operation, Op):
+        return own
+    names = (_short(kind) for kind in TABLE if issubclass(kind, Op))
+    return registered_lowering(_short(type(operation)), names)
+
+
+def _short(kind: type[OpView]) -> str:
+    name: str = kind.OPERATION_NAME
+    return name.removeprefix("lm.")
+
+
 def lower(module: Module, facts: ModelFacts, kv_dtype: KvDtype) -> Program:
     """Lower the step function of a module.
 
@@ -93,7 +109,7 @@ def lower(module: Module, facts: ModelFacts, kv_dtype: KvDtype) -> Program:
     for operation in operations:
         if operation.operation in context.done or _is_weight(operation):
             continue
-        lowering = TABLE.get(type(operation))
+        lowering = find_lowering(operation)
         if lowering is None:
             raise UnsupportedError(
                 f"{operation.operation.name} has no lowering for the CPU",
@@ -117,18 +133,5 @@ def _plan(context: Context, logits: int) -> Plan:
     launches, phases = place_barriers(context.launches, context.effects)
     buffers = place_buffers(context.requests, context.effects, phases, kept=(logits,))
     limits = Limits(context.facts.vocab_size, context.facts.max_positions)
-    return Plan(limits, _kv_cache(context), buffers, launches, logits)
-
-
-def _kv_cache(context: Context) -> KvCache:
-    shapes = set(context.layers.values())
-    if len(shapes) > 1:
-        raise UnsupportedError(
-            f"the layers' KV caches differ: {', '.join(sorted(map(str, shapes)))}",
-            hint="Report the model; the CPU target keeps one shape of cache.",
-        )
-    if not shapes:
-        return KvCache(0, 1, 1, context.kv_dtype, 64)
-    (shape,) = shapes
-    layers = max(context.layers) + 1
-    return KvCache(layers, shape.kv_heads, shape.head_dim, shape.dtype, page_bytes(shape))
+    cache = KvCache(context.kv_dtype, tuple(context.pools.values()))
+    return Plan(limits, cache, buffers, launches, logits)

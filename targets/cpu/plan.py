@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Literal
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 PAGE_TOKENS = 16
 
 Rows = Literal["tokens", "rows"]
@@ -30,14 +30,28 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class KvCache:
-    """Shape of the KV cache; `bytes_per_page` is for one layer and page, all heads."""
+class KvLayer:
+    """Keys and values of one layer, or of several that share them; `layer` is the first.
 
-    layers: int
+    `value_dim` is the size of a head's values; `bytes_per_page` is for all heads.
+    """
+
+    layer: int
     kv_heads: int
     head_dim: int
-    dtype: KvDtype
+    value_dim: int
     bytes_per_page: int
+
+
+@dataclass(frozen=True)
+class KvCache:
+    """The layers that keep keys and values, each in a pool of pages of its own."""
+
+    dtype: KvDtype
+    layers: tuple[KvLayer, ...] = ()
+
+    def to_json(self) -> Json:
+        return {"dtype": self.dtype, "layers": [_record(layer) for layer in self.layers]}
 
 
 @dataclass(frozen=True)
@@ -104,12 +118,12 @@ class InputSlot:
 
 @dataclass(frozen=True)
 class KvSlot:
-    """The address of a layer's pool of KV cache pages."""
+    """The address of the pool of KV cache pages at `index` in the plan's list."""
 
-    layer: int
+    index: int
 
     def to_json(self) -> Json:
-        return ["kv", self.layer]
+        return ["kv", self.index]
 
 
 Slot = BufferSlot | WeightSlot | IntSlot | FieldSlot | InputSlot | KvSlot
@@ -179,7 +193,7 @@ class Plan:
         return {
             "version": PLAN_VERSION,
             "limits": _record(self.limits),
-            "kv_cache": _record(self.kv_cache),
+            "kv_cache": self.kv_cache.to_json(),
             "buffers": [_record(buffer) for buffer in self.buffers],
             "launches": [launch.to_json() for launch in self.launches],
             "logits": self.logits,
@@ -199,5 +213,5 @@ class Plan:
         return "{" + ",\n".join(lines) + "}\n"
 
 
-def _record(value: Limits | KvCache | Buffer) -> Json:
+def _record(value: Limits | KvLayer | Buffer) -> Json:
     return {field.name: getattr(value, field.name) for field in fields(value)}

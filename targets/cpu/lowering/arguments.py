@@ -101,15 +101,11 @@ def weight(name: str, byte_offset: int = 0) -> Argument:
     return Argument(WeightSlot(name, byte_offset))
 
 
-def _pool(layer: int) -> tuple[Access, ...]:
-    return (Access(f"kv {layer}", 0, 2),)
+def read_cache(index: int) -> Argument:
+    """Pass a pool of the KV cache to a kernel that reads it."""
+    return Argument(KvSlot(index), reads=(Access(f"kv {index}", 0, 1),))
 
 
-def read_cache(layer: int) -> Argument:
-    """Pass a layer's KV cache to a kernel that reads it."""
-    return Argument(KvSlot(layer), reads=_pool(layer))
-
-
-def write_cache(layer: int, entry: int = 0) -> Argument:
-    """Pass a layer's KV cache to a kernel that writes one of its parts (0: K, 1: V)."""
-    return Argument(KvSlot(layer), writes=(Access(f"kv {layer}", entry, entry + 1),))
+def write_cache(index: int) -> Argument:
+    """Pass a pool of the KV cache to a kernel that writes it."""
+    return Argument(KvSlot(index), writes=(Access(f"kv {index}", 0, 1),))

@@ -10,10 +10,10 @@ from ingot.targets.cpu.kernels.attention import attention_kernel, can_round
 from ingot.targets.cpu.kernels.attention_shape import AttentionShape
 from ingot.targets.cpu.kernels.kv_layout import KvLayout
 from ingot.targets.cpu.kernels.kv_write import kv_write_kernel
-from ingot.targets.cpu.plan import Units
+from ingot.targets.cpu.plan import KvLayer, Units
 
 from .arguments import Argument, read, read_cache, step_input, stride, write_cache
-from .context import Context, KvShape
+from .context import Context
 from .rope import rotation_of, table_of
 from .rowwise import launch_rows, name_of, new_result, result, sink_of, source
 
@@ -21,10 +21,7 @@ from .rowwise import launch_rows, name_of, new_result, result, sink_of, source
 def lower_attention(context: Context, op: Attention) -> None:
     """Lower `lm.attention`."""
     _refuse_unknown(op)
-    shape = KvShape(op.kv_heads, op.head_dim, context.kv_dtype)
-    assert op.layer not in context.layers, f"two attentions have layer {op.layer}"
-    context.layers[op.layer] = shape
-    _write_cache(context, op, shape)
+    index = _pool(context, op)
     rounding = _rounding_of(op.out) if can_round(op.head_dim) else None
     y = new_result(context, rounding.out if rounding else op.out, "tokens")
     if rounding:
@@ -34,7 +31,7 @@ def lower_attention(context: Context, op: Attention) -> None:
             heads=op.heads,
             kv_heads=op.kv_heads,
             head_dim=op.head_dim,
-            dtype=shape.dtype,
+            dtype=context.kv_dtype,
             scale=op.scale,
             window=op.window,
             softcap=op.softcap,
@@ -43,7 +40,7 @@ def lower_attention(context: Context, op: Attention) -> None:
     )
     arguments = {
         **source("q", context.views[op.q]),
-        "pages": read_cache(op.layer),
+        "pages": read_cache(index),
         "tasks": step_input("tasks"),
         "block_tables": step_input("block_tables"),
         **result("y", y),
@@ -67,21 +64,33 @@ def _refuse_unknown(op: Attention) -> None:
         )
 
 
-def page_bytes(shape: KvShape) -> int:
-    """Return the bytes of a page of one layer."""
-    return KvLayout(shape.dtype, shape.head_dim).page_bytes(shape.kv_heads)
+def _pool(context: Context, op: Attention) -> int:
+    """Return the index of the pool that holds the keys and values, written there just once.
+
+    Layers that attend to the keys and values of an earlier one share its pool.
+    """
+    kept = (op.k, op.v)
+    if kept not in context.pools:
+        assert all(pool.layer != op.layer for pool in context.pools.values()), (
+            f"two attentions have layer {op.layer}"
+        )
+        layout = KvLayout(context.kv_dtype, op.head_dim)
+        sizes = (op.kv_heads, op.head_dim, op.head_dim)
+        pool = KvLayer(op.layer, *sizes, layout.page_bytes(op.kv_heads))
+        _write_cache(context, op, layout, len(context.pools))
+        context.pools[kept] = pool
+    return list(context.pools).index(kept)
 
 
-def _write_cache(context: Context, op: Attention, shape: KvShape) -> None:
+def _write_cache(context: Context, op: Attention, layout: KvLayout, index: int) -> None:
     rope = context.deferred_ropes.get(op.k)
     keys = context.views[rope.x if rope else op.k]
     arguments: dict[str, Argument] = {**source("k", keys), **source("v", context.views[op.v])}
     if rope:
         table = table_of(context, rope)
         arguments |= {"table": read(table), "table_stride": stride(table)}
-    arguments |= {"slots": step_input("slots"), "pages": write_cache(op.layer)}
-    layout = KvLayout(shape.dtype, shape.head_dim)
-    kernel = kv_write_kernel(layout, shape.kv_heads, rotation_of(rope) if rope else None)
+    arguments |= {"slots": step_input("slots"), "pages": write_cache(index)}
+    kernel = kv_write_kernel(layout, op.kv_heads, rotation_of(rope) if rope else None)
     launch_rows(context, op, kernel, arguments, "tokens")
 
 

@@ -7,7 +7,7 @@ from ingot.ir import Module, Operation, Rope, Value
 from ingot.targets.base import ModelFacts, PackedWeight
 from ingot.targets.cpu.kernel import Kernel
 from ingot.targets.cpu.memory import BufferRequest, Effects
-from ingot.targets.cpu.plan import KvDtype, Launch, Rows, Units, Variant
+from ingot.targets.cpu.plan import KvDtype, KvLayer, Launch, Rows, Units, Variant
 
 from .arguments import Argument, View
 
@@ -15,22 +15,14 @@ ROW_ALIGNMENT = 16
 """Float rows are padded to this many features."""
 
 
-@dataclass(frozen=True)
-class KvShape:
-    """What all layers' KV caches have in common."""
-
-    kv_heads: int
-    head_dim: int
-    dtype: KvDtype
-
-
 @dataclass
 class Context:
     """What the lowering of one operation adds to, and looks up in.
 
-    `views` says where each activation lies; `weight_names` is by expression and packing; `layers`
-    collects the attention layers met; `deferred_ropes` are rotations of keys that the write to the
-    cache does, by their results; `done` are operations that another one's launch does.
+    `views` says where each activation lies; `weight_names` is by expression and packing; `pools`
+    are the pools of KV cache by the keys and values that are written to them; `deferred_ropes` are
+    rotations of keys that the write to the cache does, by their results; `done` are operations that
+    another one's launch does.
     """
 
     module: Module
@@ -43,7 +35,7 @@ class Context:
     kernels: dict[str, Kernel] = field(default_factory=dict)
     weights: dict[str, PackedWeight] = field(default_factory=dict)
     weight_names: dict[tuple[str, str], str] = field(default_factory=dict)
-    layers: dict[int, KvShape] = field(default_factory=dict)
+    pools: dict[tuple[Value, Value], KvLayer] = field(default_factory=dict)
     rope_tables: dict[tuple[object, ...], View] = field(default_factory=dict)
     deferred_ropes: dict[Value, Rope] = field(default_factory=dict)
     done: set[Operation] = field(default_factory=set)

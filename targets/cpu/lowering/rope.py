@@ -54,13 +54,17 @@ def table_of(context: Context, op: Rope) -> View:
 
 
 def _is_key(op: Rope) -> bool:
-    """Return whether the result is read as the keys of one attention, and by nothing else."""
+    """Return whether the result is read as keys of attention, and by nothing else.
+
+    Layers that share a cache have the same keys and values, so these are written once.
+    """
     uses = list(op.out.uses)
+    readers = [use.owner for use in uses]
     return (
-        len(uses) == 1
-        and isinstance(uses[0].owner, Attention)
-        and uses[0].operand_number == 1
-        and uses[0].owner.kv_heads == op.heads
+        bool(uses)
+        and all(isinstance(one, Attention) and one.kv_heads == op.heads for one in readers)
+        and all(use.operand_number == 1 for use in uses)
+        and len({one.v for one in readers}) == 1
     )
 
 

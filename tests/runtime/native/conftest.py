@@ -41,14 +41,19 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def make_plan(delay_ms: int = 0) -> Plan:
     """The tiny model's plan; the embedding dawdles for `delay_ms` on all threads but one."""
     return {
-        "version": 1,
+        "version": 2,
         "limits": {"vocab_size": VOCAB, "max_positions": 200, "page_tokens": PAGE},
         "kv_cache": {
-            "layers": 1,
-            "kv_heads": 1,
-            "head_dim": 8,
             "dtype": "float32",
-            "bytes_per_page": PAGE * ROW_BYTES,
+            "layers": [
+                {
+                    "layer": 0,
+                    "kv_heads": 1,
+                    "head_dim": 8,
+                    "value_dim": 8,
+                    "bytes_per_page": PAGE * ROW_BYTES,
+                }
+            ],
         },
         "buffers": [
             {"name": "x", "rows": "tokens", "row_bytes": ROW_BYTES, "offset_bytes": 0},

@@ -248,11 +248,11 @@ def edit(path: list[Any], value: Any) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["version"], 2, "plan version 2"),
+        (["version"], 1, "plan version 1"),
         (["logits"], 4, "no such buffer"),
         (["logits"], 0, "does not hold a row of vocab_size"),
         (["limits"], {}, "'vocab_size' is missing"),
-        (["kv_cache", "bytes_per_page"], 100, "no multiple of 64"),
+        (["kv_cache", "layers", 0, "bytes_per_page"], 100, "no multiple of 64"),
         (["buffers", 0, "offset_bytes"], 32, "multiples of 64"),
         (["buffers", 0, "rows"], "columns", "'columns' is missing"),
         (["launches"], [], "there is none"),

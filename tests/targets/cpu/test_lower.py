@@ -119,11 +119,10 @@ def test_rows_of_logits_are_counted_apart_from_tokens() -> None:
 def test_the_cache_is_sized_by_its_type(kv_dtype: KvDtype, page: int) -> None:
     _, plan = lowered(LAYER, kv_dtype)
     assert plan["kv_cache"] == {
-        "layers": 1,
-        "kv_heads": 1,
-        "head_dim": 32,
         "dtype": kv_dtype,
-        "bytes_per_page": page,
+        "layers": [
+            {"layer": 0, "kv_heads": 1, "head_dim": 32, "value_dim": 32, "bytes_per_page": page}
+        ],
     }
 
 

@@ -9,6 +9,7 @@ from ingot.targets.cpu.plan import (
     InputSlot,
     IntSlot,
     KvCache,
+    KvLayer,
     KvSlot,
     Launch,
     Limits,
@@ -30,13 +31,13 @@ LAUNCH = Launch(
         IntSlot(7),
         FieldSlot("tokens"),
         InputSlot("block_tables"),
-        KvSlot(5),
+        KvSlot(1),
     ),
     barrier=False,
 )
 PLAN = Plan(
     Limits(100, 64),
-    KvCache(1, 2, 16, "float32", 4096),
+    KvCache("float32", (KvLayer(3, 2, 16, 8, 4096), KvLayer(5, 1, 16, 16, 2048))),
     (Buffer("x", "tokens", 64, 0), Buffer("y", "rows", 128, 64)),
     (LAUNCH,),
     logits=1,
@@ -45,14 +46,20 @@ PLAN = Plan(
 
 def test_the_text_of_a_plan_is_the_documented_json() -> None:
     assert json.loads(PLAN.text()) == {
-        "version": 1,
+        "version": 2,
         "limits": {"vocab_size": 100, "max_positions": 64, "page_tokens": 16},
         "kv_cache": {
-            "layers": 1,
-            "kv_heads": 2,
-            "head_dim": 16,
             "dtype": "float32",
-            "bytes_per_page": 4096,
+            "layers": [
+                {"layer": 3, "kv_heads": 2, "head_dim": 16, "value_dim": 8, "bytes_per_page": 4096},
+                {
+                    "layer": 5,
+                    "kv_heads": 1,
+                    "head_dim": 16,
+                    "value_dim": 16,
+                    "bytes_per_page": 2048,
+                },
+            ],
         },
         "buffers": [
             {"name": "x", "rows": "tokens", "row_bytes": 64, "offset_bytes": 0},
@@ -72,7 +79,7 @@ def test_the_text_of_a_plan_is_the_documented_json() -> None:
                     ["int", 7],
                     ["field", "tokens"],
                     ["input", "block_tables"],
-                    ["kv", 5],
+                    ["kv", 1],
                 ],
             }
         ],
