@@ -5,6 +5,7 @@ starts or the document ends; the port takes the place of 8000 in everything that
 """
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -175,11 +176,15 @@ class Session:
         }
 
     def run_block(self, block: Block) -> str:
-        """Run a `sh` or `python` block; return what it printed."""
+        """Run a `sh` or `python` block; return what it printed.
+
+        A `python` block whose first line is `# name.py` is also kept as that file.
+        """
         if block.language == "python":
-            script = self.folder / "block.py"
+            name = re.match(r"# (\w+\.py)\n", block.text)
+            script = self.folder / (name[1] if name else "block.py")
             script.write_text(self._with_port(block.text))
-            return run("python block.py", self.folder)
+            return run(f"python {script.name}", self.folder)
         return "".join(self._run_command(command) for command in commands(block))
 
     def try_command(self, command: str) -> str:

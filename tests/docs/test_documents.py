@@ -65,7 +65,10 @@ def test_a_text_block_that_is_not_printed_is_found() -> None:
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
 def test_links_lead_to_files(document: Path) -> None:
+    """But those to pages that the build of the site generates; the build itself checks those."""
     for link in relative_links(document):
+        if link.startswith("reference/"):
+            continue
         path = (document.parent / link.partition("#")[0]).resolve()
         assert path.exists() and path.is_relative_to(ROOT), f"{document.name}: {link}"
 
