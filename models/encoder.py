@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any
 
 import torch
 import transformers
@@ -16,10 +16,8 @@ from transformers import (
 )
 from transformers.modeling_layers import GenericForSequenceClassification
 
-from ingot.errors import UnsupportedError
-
 from .head import Dense, Head, Pooling
-from .seams.pool import FirstTokenIsPooled, pool
+from .seams.pool import PooledByTheModel, pool
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -45,6 +43,7 @@ def build_options(config: PretrainedConfig, head: Head) -> dict[str, object]:
     if head.task != "embed":
         return {}
     kind = transformers.models.auto.modeling_auto.MODEL_MAPPING[type(config)]
+    assert isinstance(kind, type)
     taken = inspect.signature(kind).parameters
     return {name: value for name, value in UNUSED.items() if name in taken}
 
@@ -92,7 +91,7 @@ class Pooled(nn.Module):
     def _scores(self, tokens: Tensor, given: dict[str, object]) -> Tensor:
         model = self.model
         if self.head.pooling == "cls":
-            with FirstTokenIsPooled(), _given_to(model.base_model, given):
+            with PooledByTheModel(), _given_to(model.base_model, given):
                 scores = model(input_ids=tokens).logits
         else:
             hidden = model.base_model(input_ids=tokens, **given).last_hidden_state
@@ -131,26 +130,25 @@ class _DenseLayer(nn.Module):
 
 
 def classifier_pooling(model: PreTrainedModel) -> Pooling:
-    """Return how an architecture's classification head pools: its first token, unless it says."""
+    """Return how a classification head pools where that is not seen in its code, else `cls`."""
     if isinstance(model, GenericForSequenceClassification):
         return "last"
-    stated = getattr(model.config, "classifier_pooling", None)
-    known: dict[str, Pooling] = {name: name for name in get_args(Pooling)}
-    return known.get(stated or "cls", "cls")
+    by_mask = getattr(model.config, "classifier_pooling", None) == "mean"
+    return "mean" if by_mask and len(_parts(model)) == 2 else "cls"
+
+
+def _parts(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the layers behind the pooling of a head that computes its mean from a mask."""
+    parts = (getattr(model, name, None) for name in ("head", "classifier"))
+    return [part for part in parts if isinstance(part, nn.Module)]
 
 
 def _after_pooling(model: PreTrainedModel) -> nn.Module:
-    """Return what a classifier that does not read the first token does with the pooled row."""
+    """Return what a classifier that does not pool by itself does with the pooled row."""
     if isinstance(model, GenericForSequenceClassification):
         assert isinstance(model.score, nn.Module)
         return model.score
-    parts = [getattr(model, name, None) for name in ("head", "classifier")]
-    if not all(isinstance(part, nn.Module) for part in parts):
-        raise UnsupportedError(
-            f"the head of {type(model).__name__} is not known",
-            hint="Give a model that classifies by its first token.",
-        )
-    return nn.Sequential(*(part for part in parts if part is not None))
+    return nn.Sequential(*_parts(model))
 
 
 def position_offset(model: nn.Module) -> int:

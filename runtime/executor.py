@@ -28,6 +28,15 @@ class Limits:
     """Tokens in one step, over all its sequences; also the most rows of logits."""
     state_slots: int = 0
     """Sequences whose state is held at once, beside the KV cache; 0 for a model without state."""
+    row_width: int = 0
+    """Numbers in a row that a step returns for each sequence; 0 for a model that gives logits."""
+    token_types: int = 0
+    """Token types are below it; 0 for a model that does not read them."""
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row that a step returns."""
+        return self.row_width or self.vocab_size
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class StepBatch:
 
     A sequence keeps its slot from step to step.  Its state starts from zero at position 0.
     """
+    token_types: Int32Array = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    """[T]: the segment of each token, for a model that reads them; empty: all 0."""
 
 
 class Executor(Protocol):
@@ -65,6 +76,9 @@ class Executor(Protocol):
 
     def step(self, batch: StepBatch) -> NDArray[np.float32]:
         """Run one step and return logits `[R, vocab_size]`, valid until the next step.
+
+        A model that pools returns a row for each sequence, `[S, row_width]`: its sequences are
+        whole, and `row_ids` names the last token of each.
 
         Raises `ValueError` where the batch breaks a limit; nothing is written in that case.
         """

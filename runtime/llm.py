@@ -1,4 +1,4 @@
-"""A compiled model in this process: text or tokens in; completions, streams or logits out.
+"""A compiled model in this process: text or tokens in; completions, streams, logits or rows out.
 
     with LLM("smollm2.ingot") as model:
         [completion] = model.generate("The capital of France is", SamplingParams(max_tokens=8))
@@ -9,7 +9,6 @@ All methods may be called from any thread; the requests of all callers share the
 import queue
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,14 +17,13 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.errors import IngotError, RequestError
+from ingot.errors import RequestError
 
 from .artifact import Artifact
 from .engine import (
     Engine,
     EngineOptions,
     EngineThread,
-    FinishReason,
     Observer,
     Output,
     Sampler,
@@ -33,8 +31,11 @@ from .engine import (
     TokenLogprob,
 )
 from .executor import Executor
+from .pooled import Pooled, Text, room_for
+from .pooled_head import PooledHead
 from .sampling import SamplingParams
 from .text import Message, ModelText, Prompt
+from .waiting import News, cancelling, collect, raise_failure
 
 Float32Array = NDArray[np.float32]
 
@@ -83,8 +84,12 @@ class LLM:
         folder = Path(path)
         artifact = Artifact.open(folder)
         text = ModelText.from_folder(folder)
+        head = PooledHead.from_manifest(artifact.manifest, where=str(folder))
+        if head is not None:
+            executor_options = {**room_for(head, options or EngineOptions()), **executor_options}
         executor = NativeExecutor(artifact, threads=threads, **executor_options)
-        self._start(executor, text, None, options, observer, folder.name.removesuffix(".ingot"))
+        name = folder.name.removesuffix(".ingot")
+        self._start(executor, text, None, options, observer, name, head)
 
     @classmethod
     def from_executor(
@@ -96,13 +101,15 @@ class LLM:
         options: EngineOptions | None = None,
         observer: Observer | None = None,
         name: str = "model",
+        head: PooledHead | None = None,
     ) -> Self:
         """Use a model that is on a device already; the LLM owns the executor from here on.
 
-        `sampler` is the native one unless another is given.
+        `sampler` is the native one unless another is given; `head` belongs to a model that gives
+        rows instead of logits.
         """
         model = cls.__new__(cls)
-        model._start(executor, text or ModelText(), sampler, options, observer, name)
+        model._start(executor, text or ModelText(), sampler, options, observer, name, head)
         return model
 
     def generate(
@@ -138,7 +145,7 @@ class LLM:
         Closing the iterator cancels the request.
         """
         tokens = self._encode_any(prompt)
-        news: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        news: News = queue.SimpleQueue()
         number = self.submit(tokens, params or self.default_params, news.put)
         return self._read(number, news)
 
@@ -156,8 +163,73 @@ class LLM:
         Several sequences run as one batch.  `chunk`: the most tokens of a sequence in one step.
         """
         prompts = _as_prompts(token_ids)
+        self.require("generate")
         results = self._score([self.text.encode(prompt) for prompt in prompts], chunk)
         return results[0] if _is_single(token_ids) else results
+
+    def embed(
+        self,
+        texts: Text | Sequence[Text],
+        *,
+        prompt_name: str | None = None,
+        dimensions: int | None = None,
+    ) -> Float32Array:
+        """Return the embeddings `[texts, dimensions]` of texts, or of lists of token ids.
+
+        Texts are cut to the model's limit, as sentence-transformers does.  `prompt_name` names one
+        of the model's prompts, which then stands before each text; `dimensions` keeps the first.
+        """
+        self.require("embed")
+        rows = self.pooled.run(self.pooled.texts(_as_prompts(texts), prompt_name))
+        return self.pooled.shorten(rows, dimensions)
+
+    def score(self, query: str | Sequence[str], documents: Sequence[str]) -> Float32Array:
+        """Return how well each document answers the query `[documents]`; higher is better.
+
+        A model that classifies reads the pair as one text; one that embeds compares the two
+        embeddings.  Several queries go with as many documents, one by one.
+        """
+        queries = [query] * len(documents) if isinstance(query, str) else list(query)
+        if len(queries) != len(documents):
+            raise RequestError(
+                f"{len(queries)} queries for {len(documents)} documents",
+                where="query",
+                hint="Give one query, or one for each document.",
+            )
+        if self.task != "embed":
+            self.require("classify")
+            pairs = list(zip(queries, documents, strict=True))
+            return self.pooled.run(self.pooled.pairs(pairs))[:, 0]
+        distinct = list(dict.fromkeys(queries))
+        rows = self.pooled.run(self.pooled.sides(distinct, documents))
+        places = [distinct.index(one) for one in queries]
+        return self.pooled.similarities(rows[places], rows[len(distinct) :])
+
+    def classify(self, texts: Text | Sequence[Text]) -> Float32Array:
+        """Return the scores `[texts, classes]` of texts, after the model's own activation."""
+        self.require("classify")
+        return self.pooled.run(self.pooled.texts(_as_prompts(texts)))
+
+    @property
+    def task(self) -> str:
+        """What the model is for: generate, embed or classify."""
+        return "generate" if self._pooled is None else self._pooled.head.task
+
+    @property
+    def pooled(self) -> Pooled:
+        """The side of the model that gives a row a text; RequestError for one that generates."""
+        if self._pooled is None:
+            raise RequestError(
+                "this model generates text; it makes no embeddings and no scores",
+                where="model",
+                hint="Use chat or completions, or compile a model that embeds.",
+            )
+        return self._pooled
+
+    def require(self, task: str) -> None:
+        """Raise RequestError unless the model was made for `task`."""
+        if self._pooled is not None or task != "generate":
+            self.pooled.require(task)
 
     @property
     def default_params(self) -> SamplingParams:
@@ -169,6 +241,7 @@ class LLM:
 
         Raises `RequestError`.
         """
+        self.require("generate")
         return self.engine.submit(
             tokens,
             params,
@@ -209,6 +282,7 @@ class LLM:
         options: EngineOptions | None,
         observer: Observer | None,
         name: str,
+        head: PooledHead | None,
     ) -> None:
         if sampler is None:
             from .engine.native_sampler import NativeSampler
@@ -216,6 +290,7 @@ class LLM:
             sampler = NativeSampler(executor.limits.vocab_size)
         self.name, self.text = name, text
         self.engine = Engine(executor, sampler, options, observer)
+        self._pooled = None if head is None else Pooled(self.engine, head, self.text)
         self._thread = EngineThread(self.engine)
         weakref.finalize(self, self._thread.close)  # before the interpreter ends, at the latest
 
@@ -237,67 +312,37 @@ class LLM:
                 where="params",
                 hint="Give one for all, or one for each prompt.",
             )
-        news: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        news: News = queue.SimpleQueue()
         numbers: list[int] = []
-        with _cancelling(self, numbers):
+        with cancelling(self.cancel, numbers):
             for prompt, each in zip(prompts, params, strict=True):
                 numbers.append(self.submit(prompt, each, news.put))
-            outputs = _collect(news, numbers)
+            outputs = collect(news, numbers)
         return [
             _completion(prompt, each, outputs[number])
             for prompt, each, number in zip(prompts, params, numbers, strict=True)
         ]
 
     def _score(self, prompts: list[list[int]], chunk: int | None) -> list[Float32Array]:
-        news: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        news: News = queue.SimpleQueue()
         vocab_size = self.engine.limits.vocab_size
         results = [np.empty((len(prompt), vocab_size), np.float32) for prompt in prompts]
         numbers: list[int] = []
-        with _cancelling(self, numbers):
+        with cancelling(self.cancel, numbers):
             for prompt, result in zip(prompts, results, strict=True):
                 numbers.append(self.engine.submit_scoring(prompt, result, news.put, chunk=chunk))
-            _collect(news, numbers)
+            collect(news, numbers)
         return results
 
-    def _read(self, number: int, news: "queue.SimpleQueue[Output]") -> Iterator[str]:
-        with _cancelling(self, [number]):
+    def _read(self, number: int, news: News) -> Iterator[str]:
+        with cancelling(self.cancel, [number]):
             while True:
                 output = news.get()
-                _raise_failure(output)
+                raise_failure(output)
                 if output.text:
                     yield output.text
                 if output.finish_reason is not None:
                     return
-
-
-@contextmanager
-def _cancelling(model: LLM, numbers: list[int]) -> Iterator[None]:
-    """Cancel the requests where the block is left by an exception, `GeneratorExit` included."""
-    try:
-        yield
-    except BaseException:
-        for number in numbers:
-            model.cancel(number)
-        raise
-
-
-def _collect(news: "queue.SimpleQueue[Output]", numbers: Sequence[int]) -> dict[int, list[Output]]:
-    """Wait until all of `numbers` have ended; raises if one has failed."""
-    outputs: dict[int, list[Output]] = {number: [] for number in numbers}
-    remaining = len(numbers)
-    while remaining:
-        output = news.get()
-        _raise_failure(output)
-        outputs[output.request_id].append(output)
-        remaining -= output.finish_reason is not None
-    return outputs
-
-
-def _raise_failure(output: Output) -> None:
-    if output.finish_reason == FinishReason.ERROR:
-        raise IngotError(output.error, where=f"request {output.request_id}")
-    if output.finish_reason == FinishReason.CANCELLED:
-        raise IngotError("the model was closed", where=f"request {output.request_id}")
 
 
 def _completion(prompt: list[int], params: SamplingParams, outputs: list[Output]) -> Completion:

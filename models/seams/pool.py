@@ -28,21 +28,32 @@ def _(hidden: Tensor, kind: str) -> Tensor:
     return torch.empty_like(hidden)
 
 
-class FirstTokenIsPooled(TorchFunctionMode):
-    """Makes `hidden[:, 0]`, by which a model picks its first token, the pooling `cls`.
+class PooledByTheModel(TorchFunctionMode):
+    """Makes what a model does over all tokens the pooling that it means.
 
-    The result is `[S, features]`: what stands behind it treats every row alone.
+    `hidden[:, 0]` is `cls` and `hidden.mean(dim=1)` is `mean`.  The result is `[S, features]`: what
+    stands behind it treats every row alone.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.__getitem__ and _picks_first_token(*args):
-            hidden = args[0]
-            return pool(hidden, "cls").reshape(-1, hidden.shape[-1])
-        return func(*args, **(kwargs or {}))
+        options = kwargs or {}
+        if func is Tensor.__getitem__ and _is_hidden(args[0]) and _is_first(args[1]):
+            return _rows(args[0], "cls")
+        if func is Tensor.mean and _is_hidden(args[0]) and (*args[1:], options.get("dim"))[0] == 1:
+            return _rows(args[0], "mean")
+        return func(*args, **options)
 
 
-def _picks_first_token(tensor: Tensor, key: object) -> bool:
-    if not isinstance(key, tuple) or tensor.dim() != 3 or not tensor.is_floating_point():
-        return False
+def _rows(hidden: Tensor, kind: str) -> Tensor:
+    rows = pool(hidden, kind).reshape(-1, hidden.shape[-1])
+    assert isinstance(rows, Tensor)
+    return rows
+
+
+def _is_hidden(tensor: object) -> bool:
+    return isinstance(tensor, Tensor) and tensor.dim() == 3 and tensor.is_floating_point()
+
+
+def _is_first(key: object) -> bool:
     whole = slice(None)
-    return key in ((whole, 0), (whole, 0, whole), (whole, 0, ...))
+    return isinstance(key, tuple) and key in ((whole, 0), (whole, 0, whole), (whole, 0, ...))

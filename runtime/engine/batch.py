@@ -22,6 +22,8 @@ class Step:
     """The request of each of `sample_rows`."""
     scored: list[tuple[Piece, int]]
     """Pieces that want the logits of all their tokens, with their first row."""
+    pooled: list[tuple[Request, int]]
+    """Requests that want one row, with its number."""
 
 
 def build_step(pieces: Sequence[Piece], page_tokens: int) -> Step:
@@ -30,6 +32,7 @@ def build_step(pieces: Sequence[Piece], page_tokens: int) -> Step:
     positions: list[int] = []
     starts, row_ids = [0], list[int]()
     sample_rows, sampled, scored = list[int](), list[Request](), list[tuple[Piece, int]]()
+    token_types, pooled = list[int](), list[tuple[Request, int]]()
     for piece in pieces:
         end = piece.start + piece.count
         tokens += piece.request.tokens[piece.start : end]
@@ -37,6 +40,11 @@ def build_step(pieces: Sequence[Piece], page_tokens: int) -> Step:
         if piece.request.scores:
             scored.append((piece, len(row_ids)))
             row_ids += range(starts[-1], starts[-1] + piece.count)
+        elif piece.request.whole:
+            assert piece.completes
+            pooled.append((piece.request, len(row_ids)))
+            token_types += piece.request.token_types or [0] * piece.count
+            row_ids.append(len(tokens) - 1)
         elif piece.completes:
             sample_rows.append(len(row_ids))
             sampled.append(piece.request)
@@ -48,8 +56,9 @@ def build_step(pieces: Sequence[Piece], page_tokens: int) -> Step:
         starts=np.array(starts, dtype=np.int32),
         block_tables=_block_tables(pieces, page_tokens),
         row_ids=np.array(row_ids, dtype=np.int32),
+        token_types=np.array(token_types, dtype=np.int32),
     )
-    return Step(batch, sample_rows, sampled, scored)
+    return Step(batch, sample_rows, sampled, scored, pooled)
 
 
 def _block_tables(

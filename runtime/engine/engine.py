@@ -129,6 +129,34 @@ class Engine:
         )
         return self._queue(request)
 
+    def submit_whole(
+        self,
+        tokens: Sequence[int],
+        row: NDArray[np.float32],
+        sink: Sink,
+        token_types: Sequence[int] = (),
+    ) -> int:
+        """Queue a text for a model that pools: one step writes its result into `row`."""
+        check_prompt(tokens, self.limits, self.longest_whole)
+        assert row.shape == (self.limits.row_width,)
+        assert len(token_types) in (0, len(tokens))
+        request = Request(
+            request_id=next(self._ids),
+            tokens=list(tokens),
+            params=SamplingParams(),
+            sink=sink,
+            max_length=self.max_length,
+            seed=0,
+            row=row,
+            token_types=token_types,
+        )
+        return self._queue(request)
+
+    @property
+    def longest_whole(self) -> int:
+        """The most tokens of a text that runs in one step."""
+        return min(self.max_length, self.limits.max_step_tokens)
+
     def cancel(self, request_id: int) -> None:
         """End a request with `FinishReason.CANCELLED`; nothing happens if it has ended already."""
         self._inbox.put(_Cancel(request_id))
@@ -231,6 +259,10 @@ class Engine:
             piece.request.logits[piece.start : end] = logits[row : row + piece.count]
             if piece.completes:
                 self._tell(piece.request, FinishReason.LENGTH)
+        for request, row in step.pooled:
+            assert request.row is not None
+            request.row[:] = logits[row]
+            self._tell(request, FinishReason.STOP)
         if step.sampled:
             rows = logits[step.sample_rows] if step.scored else logits
             for request, sampled in zip(

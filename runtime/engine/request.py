@@ -55,6 +55,10 @@ class Request:
     """`[prompt, vocab]`: where to write the logits of every position; nothing is then sampled."""
     chunk: int | None = None
     """The most tokens of it in one step; `None`: as many as fit."""
+    row: NDArray[np.float32] | None = None
+    """`[row_width]`: where to write what a model that pools makes of it, all in one step."""
+    token_types: Sequence[int] = ()
+    """The segment of each token; empty: all 0."""
 
     num_prompt: int = field(init=False)
     num_computed: int = 0
@@ -75,13 +79,18 @@ class Request:
     def __post_init__(self) -> None:
         self.num_prompt = len(self.tokens)
         assert 0 < self.num_prompt <= self.max_length
-        assert self.scores or self.num_prompt < self.max_length
+        assert self.scores or self.whole or self.num_prompt < self.max_length
         assert self.chunk is None or self.chunk > 0
 
     @property
     def scores(self) -> bool:
         """Whether it wants the logits of its prompt instead of an output."""
         return self.logits is not None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it runs in one step, for one row."""
+        return self.row is not None
 
     @property
     def num_output(self) -> int:
@@ -100,6 +109,8 @@ class Request:
 
     def next_count(self, budget: int) -> int:
         """How many tokens to run in a step that has room for `budget`."""
+        if self.whole:
+            return self.num_pending if self.num_pending <= budget else 0
         return min(self.num_pending, budget, self.chunk or budget)
 
     def page_hash(self, index: int, page_tokens: int) -> PageHash:

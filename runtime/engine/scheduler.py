@@ -101,7 +101,7 @@ class Scheduler:
             request = piece.request
             assert request.num_computed == piece.start
             request.num_computed += piece.count
-            if self.reuse_prefixes:
+            if self.reuse_prefixes and not request.whole:
                 for index in range(piece.start // size, request.num_computed // size):
                     self.pool.publish(request.pages[index], request.page_hash(index, size))
             request.check(size)
@@ -120,6 +120,8 @@ class Scheduler:
     def _admit(self, pieces: list[Piece], budget: int) -> None:
         while self.waiting and budget > 0 and len(self.running) < self.max_running:
             request = self.waiting[0]
+            if request.whole and not request.next_count(budget):
+                break
             if not self._take_pages(request):
                 break
             self.waiting.pop(0)
@@ -147,7 +149,7 @@ class Scheduler:
 
     def _find_prefix(self, request: Request) -> list[int]:
         """Known pages of the front of a request; at least its last token is left to be run."""
-        if not self.reuse_prefixes or request.scores:
+        if not self.reuse_prefixes or request.scores or request.whole:
             return []
         size = self.limits.page_tokens
         full = (len(request.tokens) - 1) // size

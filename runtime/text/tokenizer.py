@@ -42,6 +42,10 @@ class Tokenizer:
             raise ArtifactError(str(error), where=str(path), hint=_HINT) from error
         return cls(backend, _special_tokens(folder / CONFIG_FILE))
 
+    def to_json(self) -> str:
+        """Return the tokenizer as the text of a tokenizer.json."""
+        return self._backend.to_str()
+
     @property
     def vocab_size(self) -> int:
         """Token ids that it knows, added ones included."""
