@@ -28,7 +28,7 @@ from .expression.functions import (
     square_root,
     widen_bf16,
 )
-from .expression.memory import Pointer, keep_memory_order
+from .expression.memory import Pointer, keep_memory_order, stack_words
 from .expression.types import BF16, F16, F32, I1, I8, I16, I32, I64, Type
 from .expression.values import Number, Value, constant, shuffle, splat
 
@@ -66,6 +66,7 @@ __all__ = [
     "shuffle",
     "splat",
     "square_root",
+    "stack_words",
     "when",
     "widen_bf16",
 ]

@@ -29,9 +29,9 @@ def compile_kernels(kernels: Sequence[Kernel], level: Level, *, in_process: bool
 
     Raises CodegenError, naming the kernels that cannot be compiled.
     """
-    ordered = sorted(kernels, key=lambda kernel: kernel.name)
-    names = [kernel.name for kernel in ordered]
+    names = sorted(kernel.name for kernel in kernels)
     assert len(set(names)) == len(names), "two kernels have one name"
+    ordered = _with_needs(kernels)
     text = kernels_to_mlir(ordered, level)
     if in_process:
         return codegen_worker.object_of(text)
@@ -58,7 +58,7 @@ def kernels_to_mlir(kernels: Sequence[Kernel], level: Level) -> str:
     with ir.Context(), ir.Location.unknown():
         module = ir.Module.create()
         with ir.InsertionPoint(module.body):
-            for kernel in kernels:
+            for kernel in _with_needs(kernels):
                 kernel.emit(level)
         module.operation.verify()
         return str(module)
@@ -67,6 +67,18 @@ def kernels_to_mlir(kernels: Sequence[Kernel], level: Level) -> str:
 def kernels_to_assembly(kernels: Sequence[Kernel], level: Level) -> str:
     """Return the optimised assembly of `kernels`, for a reader."""
     return codegen_worker.assembly_of(kernels_to_mlir(kernels, level))
+
+
+def _with_needs(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """Return the kernels and all that they call, each once, by name."""
+    found: dict[str, Kernel] = {}
+    waiting = list(kernels)
+    while waiting:
+        kernel = waiting.pop()
+        if kernel.name not in found:
+            found[kernel.name] = kernel
+            waiting.extend(kernel.needs)
+    return [found[name] for name in sorted(found)]
 
 
 def _run_worker(text: str) -> subprocess.CompletedProcess[bytes]:

@@ -57,11 +57,13 @@ class Kernel:
     """A kernel to be generated for any level.
 
     The name is the symbol in the object file: two kernels of one name must compute the same.
+    `needs` are kernels that the body calls: whoever compiles this one compiles those too.
     """
 
     name: str
     slots: tuple[Slot, ...]
     body: Callable[[Level, Arguments], None]
+    needs: tuple["Kernel", ...] = ()
 
     def emit(self, level: Level) -> None:
         """Add the function to the module at the current insertion point."""
@@ -76,6 +78,12 @@ class Kernel:
             shares = Value(begin, I64), Value(end, I64)
             self.body(level, Arguments(self.slots, values, *shares, Pointer(scratch)))
             func.ReturnOp([])
+
+
+def call_kernel(kernel: Kernel, slots: Pointer, begin: Value, end: Value, scratch: Pointer) -> None:
+    """Call a kernel that the one being built `needs`, with a slot array in memory."""
+    operands = [slots.mlir, begin.mlir, end.mlir, scratch.mlir]
+    func.CallOp([], kernel.name, operands)
 
 
 def _read(array: Pointer, slot: Slot, offset: int) -> Pointer | Value:

@@ -11,6 +11,7 @@ from ingot.ir import (
     AddRmsNorm,
     Attention,
     Embedding,
+    Experts,
     Glu,
     LayerNorm,
     Linear,
@@ -21,6 +22,7 @@ from ingot.ir import (
     RmsNorm,
     Rope,
     Round,
+    Route,
     Scale,
     SelectRows,
     Slice,
@@ -33,6 +35,7 @@ from ingot.targets.base import ModelFacts, Program
 
 from .lowering.attention import lower_attention
 from .lowering.context import Context
+from .lowering.experts import lower_experts, lower_route
 from .lowering.linear import lower_embedding, lower_linear
 from .lowering.norm import (
     lower_add_layer_norm,
@@ -69,6 +72,7 @@ TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
     AddRmsNorm: lower_add_rms_norm,
     Attention: lower_attention,
     Embedding: lower_embedding,
+    Experts: lower_experts,
     Glu: lower_glu,
     LayerNorm: lower_layer_norm,
     Linear: lower_linear,
@@ -76,6 +80,7 @@ TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
     RmsNorm: lower_rms_norm,
     Rope: lower_rope,
     Round: lower_round,
+    Route: lower_route,
     Scale: lower_scale,
     SelectRows: lower_select_rows,
     Slice: _lower_slice,

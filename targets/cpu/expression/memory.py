@@ -56,6 +56,10 @@ class Pointer:
         loaded = llvm.intr_masked_load(type_.mlir(), address, mask.mlir, align, pass_thru=zero.mlir)
         return Value(loaded, type_)
 
+    def store_pointer(self, address: "Pointer", offset: Number = 0) -> None:
+        """Store an address."""
+        llvm.store(address.mlir, self.at(offset).mlir, alignment=8)
+
     def store_masked(self, value: Value, mask: Value, offset: Number = 0) -> None:
         """Store the lanes where `mask` holds; the others are not touched."""
         align = value.type.bits // 8
@@ -64,6 +68,13 @@ class Pointer:
     def prefetch(self, offset: Number = 0, locality: int = 3) -> None:
         """Ask for the cache line at an address, for reading; it need not be mapped."""
         llvm.intr_prefetch(self.at(offset).mlir, 0, locality, 1)
+
+
+def stack_words(count: int) -> Pointer:
+    """Return `count` words of 8 bytes on the stack; not to be called in a loop."""
+    number = llvm.mlir_constant(ir.IntegerAttr.get(I64.mlir(), count))
+    pointer = ir.Type.parse("!llvm.ptr")
+    return Pointer(llvm.alloca(pointer, number, I64.mlir(), alignment=8))
 
 
 def keep_memory_order() -> None:

@@ -44,6 +44,15 @@ def add_matrix(context: Context, value: Value, *, gathered: bool = False) -> Arg
     return weight(_add(context, value, packing.name, num_bytes, step_bytes))
 
 
+def add_experts(context: Context, value: Value, experts: int, choices: int) -> Argument:
+    """Pass the packed matrices of `experts`, of which a token reads `choices`."""
+    outputs, columns = shape_of(value)
+    packing = packing_of(value)
+    num_bytes = packing.packed_bytes(outputs, columns)
+    step_bytes = num_bytes // experts * min(choices, experts)
+    return weight(_add(context, value, packing.name, num_bytes, step_bytes))
+
+
 def packing_of(value: Value) -> Packing:
     """Return the packing that the kernels read for a weight's encoding or float type."""
     encoding = encoding_of(value)
