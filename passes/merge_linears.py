@@ -14,6 +14,7 @@ from ingot.ir import (
     Value,
     before,
     encoding_of,
+    fused_location,
     logical_type,
     shape_of,
 )
@@ -59,14 +60,15 @@ def _merge(group: Sequence[Linear]) -> None:
     if len(group) == 1:
         return
     sizes = [shape_of(op.w)[0] for op in group]
-    with before(group[0]):
+    with before(group[0]), fused_location(op.location for op in group):
         weight = Concat([op.w for op in group]).out
         biases: list[Value] = [op.bias for op in group if op.bias is not None]
         bias = Concat(biases).out if biases else None
         merged = Linear(group[0].x, weight, bias).out
+        offsets = accumulate(sizes[:-1], initial=0)
         parts = [
-            Slice(merged, offset=offset, size=size).out
-            for offset, size in zip(accumulate(sizes[:-1], initial=0), sizes, strict=True)
+            Slice(merged, offset=offset, size=size, loc=op.location).out
+            for op, offset, size in zip(group, offsets, sizes, strict=True)
         ]
     for op, part in zip(group, parts, strict=True):
         replace(op, part)

@@ -7,8 +7,9 @@
             return
         replace(op, Glu(gate.x, op.y, gate.kind).out)
 
-New ops are built before `op`, at its location.  A pattern that does not apply returns without
-building anything; one that applies replaces the results of `op`.
+New ops are built before `op`, and get its location and those of all ops that they make unused.  A
+pattern that does not apply returns without building anything; one that applies replaces the results
+of `op`.
 
 The driver sweeps over the ops of a block in order until nothing changes, and erases ops only
 between sweeps: the bindings do not keep Python references to an erased op from dangling.
@@ -24,6 +25,7 @@ from ingot.ir import Block, Module, OpView, Value, before
 
 from .blocks import blocks, ops_of
 from .dead_code import erase_dead, is_used
+from .origins import first_results, inherit_locations, uses_of
 
 T = TypeVar("T")
 MOST_SWEEPS = 100
@@ -95,12 +97,15 @@ def _rewrite_block(block: Block, table: dict[str, list[Pattern]]) -> None:
 def _sweep(ops: Sequence[OpView], table: dict[str, list[Pattern]]) -> bool:
     """Try the patterns on each op; an op counts as changed when its results lost their uses."""
     changed = False
+    known = first_results(ops)
     for op in ops:
         for one in table.get(op.operation.name, ()):
             if not is_used(op):
                 break
+            uses = uses_of(op)
             with before(op):
                 one.apply(op)
             if not is_used(op):
+                inherit_locations(op, uses, known)
                 changed = True
     return changed
