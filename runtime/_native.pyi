@@ -46,6 +46,8 @@ class SlotKind(enum.Enum):
     tasks = ...
     block_tables = ...
     block_stride = ...
+    token_types = ...
+    starts = ...
 
 class Buffer:
     def __init__(self, name: str, rows: Rows, row_bytes: int, offset_bytes: int) -> None: ...
@@ -79,6 +81,8 @@ class Plan:
         vocab_size: int,
         max_positions: int,
         page_tokens: int,
+        row_width: int,
+        token_types: int,
         kv_page_bytes: Sequence[int],
         logits: int,
         buffers: Sequence[Buffer],
@@ -100,6 +104,7 @@ class Executor:
         starts: NDArray[np.int32],
         block_tables: NDArray[np.int32],
         row_ids: NDArray[np.int32],
+        token_types: NDArray[np.int32],
     ) -> NDArray[np.float32]:
         """Run a step; the arrays are contiguous.  Returns a view that the next step overwrites."""
     def close(self) -> None: ...

@@ -61,13 +61,14 @@ class NativeExecutor:
         self.limits = _limits(plan_file, pages, self._native.max_step_tokens)
 
     def step(self, batch: StepBatch) -> NDArray[np.float32]:
-        """Run one step; returns `[R, vocab_size]`, whose rows may be further apart than that."""
+        """Run one step; returns `[R, width]`, whose rows may be further apart than that."""
         return self._native.step(
             _contiguous(batch.token_ids),
             _contiguous(batch.positions),
             _contiguous(batch.starts),
             _contiguous(batch.block_tables),
             _contiguous(batch.row_ids),
+            _contiguous(batch.token_types),
         )
 
     def close(self) -> None:
@@ -119,4 +120,6 @@ def _limits(plan: PlanFile, pages: int, max_step_tokens: int) -> Limits:
         page_tokens=limits["page_tokens"],
         num_pages=pages,
         max_step_tokens=max_step_tokens,
+        row_width=limits.get("row_width", 0),
+        token_types=limits.get("token_types", 0),
     )

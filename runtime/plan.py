@@ -27,6 +27,8 @@ _STEP_SLOTS = {
         "tasks",
         "block_tables",
         "block_stride",
+        "token_types",
+        "starts",
     },
 }
 
@@ -93,6 +95,8 @@ def _plan(
         vocab_size=limits["vocab_size"],
         max_positions=limits["max_positions"],
         page_tokens=limits["page_tokens"],
+        row_width=limits.get("row_width", 0),
+        token_types=limits.get("token_types", 0),
         kv_page_bytes=[layer["bytes_per_page"] for layer in cache["layers"]],
         logits=document["logits"],
         buffers=[_buffer(buffer) for buffer in document["buffers"]],

@@ -38,14 +38,16 @@ class ClosableExecutor {
     executor_.reset();
   }
   LogitsArray step(const Array1 &token_ids, const Array1 &positions, const Array1 &starts,
-                   const Array2 &block_tables, const Array1 &row_ids) {
+                   const Array2 &block_tables, const Array1 &row_ids,
+                   const Array1 &token_types) {
     const Batch batch{span_of(token_ids),
                       span_of(positions),
                       span_of(starts),
                       span_of(block_tables),
                       static_cast<std::int64_t>(block_tables.shape(0)),
                       static_cast<std::int64_t>(block_tables.shape(1)),
-                      span_of(row_ids)};
+                      span_of(row_ids),
+                      span_of(token_types)};
     const Logits logits = run(get(), batch);
     auto *owner = new std::shared_ptr<MappedMemory>(logits.owner);
     const nb::capsule capsule(owner, [](void *pointer) noexcept {
@@ -53,7 +55,7 @@ class ClosableExecutor {
     });
     return LogitsArray(logits.data,
                        {static_cast<std::size_t>(logits.rows),
-                        static_cast<std::size_t>(get().limits().vocab_size)},
+                        static_cast<std::size_t>(get().limits().width)},
                        capsule, {logits.row_stride, 1});
   }
 
@@ -93,7 +95,9 @@ void bind_plan(nb::module_ &module) {
       .value("slots", SlotKind::slots)
       .value("tasks", SlotKind::tasks)
       .value("block_tables", SlotKind::block_tables)
-      .value("block_stride", SlotKind::block_stride);
+      .value("block_stride", SlotKind::block_stride)
+      .value("token_types", SlotKind::token_types)
+      .value("starts", SlotKind::starts);
   nb::class_<Buffer>(module, "Buffer")
       .def(nb::init<std::string, Rows, std::int64_t, std::int64_t>(), "name"_a, "rows"_a,
            "row_bytes"_a, "offset_bytes"_a);
@@ -111,9 +115,11 @@ void bind_plan(nb::module_ &module) {
            "name"_a, "variants"_a, "rows"_a, "unit_kind"_a, "units"_a, "grain"_a, "barrier"_a,
            "slots"_a);
   nb::class_<Plan>(module, "Plan")
-      .def(nb::init<std::int64_t, std::int64_t, std::int64_t, std::vector<std::int64_t>,
+      .def(nb::init<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                    std::vector<std::int64_t>,
                     std::int64_t, std::vector<Buffer>, std::vector<Weight>, std::vector<Launch>>(),
-           "vocab_size"_a, "max_positions"_a, "page_tokens"_a, "kv_page_bytes"_a, "logits"_a,
+           "vocab_size"_a, "max_positions"_a, "page_tokens"_a, "row_width"_a,
+           "token_types"_a, "kv_page_bytes"_a, "logits"_a,
            "buffers"_a, "weights"_a, "launches"_a)
       .def("validate", &Plan::validate)
       .def_prop_ro("arena_bytes_per_row", &Plan::arena_bytes_per_row);
@@ -135,7 +141,8 @@ void bind_executor(nb::module_ &module) {
            "max_step_tokens"_a, "pages"_a, "threads"_a)
       .def("step", &ClosableExecutor::step, nb::arg("token_ids").noconvert(),
            nb::arg("positions").noconvert(), nb::arg("starts").noconvert(),
-           nb::arg("block_tables").noconvert(), nb::arg("row_ids").noconvert())
+           nb::arg("block_tables").noconvert(), nb::arg("row_ids").noconvert(),
+           nb::arg("token_types").noconvert())
       .def("close", &ClosableExecutor::close)
       .def_prop_ro("threads", [](ClosableExecutor &self) { return self.get().threads(); })
       .def_prop_ro("max_step_tokens",

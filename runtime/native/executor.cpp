@@ -16,7 +16,8 @@ StepLimits make_limits(const Plan &plan, std::int64_t max_step_tokens, std::int6
   if (pages < 1 || pages * plan.page_tokens > INT32_MAX)
     fail("a KV cache of ", pages, " pages: expected 1 to ", INT32_MAX / plan.page_tokens);
   const std::int64_t capacity = (max_step_tokens + 15) / 16 * 16;
-  return {plan.vocab_size, plan.max_positions, plan.page_tokens, pages, capacity};
+  return {plan.vocab_size, plan.max_positions, plan.page_tokens, pages, capacity, plan.width(),
+          plan.token_types, plan.row_width > 0};
 }
 
 // The bytes of a page of all pools of KV cache before one.
@@ -94,6 +95,8 @@ std::int64_t Executor::step_value(SlotKind kind) const {
     case SlotKind::slots: return address(inputs_.slots());
     case SlotKind::tasks: return address(inputs_.tasks());
     case SlotKind::block_tables: return address(inputs_.block_tables());
+    case SlotKind::token_types: return address(inputs_.token_types());
+    case SlotKind::starts: return address(inputs_.starts());
     default: return inputs_.block_stride();
   }
 }

@@ -65,6 +65,8 @@ void check_limits(const Plan &plan) {
   expect(within(plan.vocab_size, 1, INT32_MAX), where, "vocab_size is out of range");
   expect(within(plan.max_positions, 1, INT32_MAX), where, "max_positions is out of range");
   expect(within(plan.page_tokens, 1, 1024), where, "page_tokens is out of range");
+  expect(within(plan.row_width, 0, INT32_MAX), where, "row_width is out of range");
+  expect(within(plan.token_types, 0, INT32_MAX), where, "token_types is out of range");
   for (const std::int64_t bytes : plan.kv_page_bytes)
     expect(within(bytes, 1, MOST) && bytes % CACHE_LINE == 0, where,
            "bytes_per_page is no multiple of 64");
@@ -80,8 +82,8 @@ void Plan::validate() const {
            "buffer " + buffer.name, "sizes and offsets are multiples of 64");
   expect(indexes(logits, buffers), "logits", "no such buffer");
   expect(buffers[logits].rows == Rows::rows &&
-             buffers[logits].row_bytes >= vocab_size * static_cast<std::int64_t>(sizeof(float)),
-         "logits", "the buffer does not hold a row of vocab_size float32 for each row");
+             buffers[logits].row_bytes >= width() * static_cast<std::int64_t>(sizeof(float)),
+         "logits", "the buffer does not hold a row of float32 results for each row");
   for (const Weight &weight : weights)
     expect(weight.address != 0 && weight.address % CACHE_LINE == 0 && weight.bytes >= 0,
            "weight " + weight.name, "the address is no multiple of 64");

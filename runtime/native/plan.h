@@ -33,6 +33,8 @@ enum class SlotKind {
   tasks,
   block_tables,
   block_stride,
+  token_types,
+  starts,
 };
 
 struct Buffer {
@@ -74,6 +76,8 @@ struct Plan {
   std::int64_t vocab_size;
   std::int64_t max_positions;
   std::int64_t page_tokens;
+  std::int64_t row_width;  // of a model that gives a row a sequence; 0: logits
+  std::int64_t token_types;  // 0: the model does not read them
   std::vector<std::int64_t> kv_page_bytes;  // of each pool; attention layers may share one
   std::int64_t logits;  // index of the buffer; float32
   std::vector<Buffer> buffers;
@@ -82,6 +86,7 @@ struct Plan {
 
   void validate() const;
   std::int64_t arena_bytes_per_row() const;
+  std::int64_t width() const { return row_width > 0 ? row_width : vocab_size; }  // of a result's row
   std::int64_t kv_bytes_per_page() const;  // of one page in all pools together
 };
 

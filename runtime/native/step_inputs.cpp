@@ -40,7 +40,8 @@ struct Task {
 
 StepInputs::StepInputs(const StepLimits &limits) : limits_(limits) {
   const std::size_t size = static_cast<std::size_t>(limits.capacity + PADDING);
-  for (auto *array : {&token_ids_, &positions_, &row_ids_, &slots_}) array->resize(size);
+  for (auto *array : {&token_ids_, &positions_, &row_ids_, &slots_, &token_types_}) array->resize(size);
+  starts_.resize(size + 1);
   tasks_.resize(size * TASK_WORDS);  // one a token at most
 }
 
@@ -52,6 +53,11 @@ void StepInputs::fill(const Batch &batch) {
   copy_padded(batch.token_ids, token_ids_);
   copy_padded(batch.positions, positions_);
   copy_padded(batch.row_ids, row_ids_);
+  copy_padded(batch.starts, starts_);
+  if (batch.token_types.empty())
+    std::fill_n(token_types_.begin(), tokens_ + PADDING, 0);
+  else
+    copy_padded(batch.token_types, token_types_);
   // Entries that no token needs stay 0: whatever the engine left there, a kernel can prefetch it.
   block_tables_.assign(static_cast<std::size_t>(batch.sequences * batch.blocks + PADDING), 0);
   for (std::int64_t sequence = 0; sequence < batch.sequences; ++sequence)
@@ -77,8 +83,21 @@ void StepInputs::check(const Batch &batch) const {
   check_range("positions", batch.positions, limits_.max_positions);
   check_range("row_ids", batch.row_ids, tokens);
   check_ascending("row_ids", batch.row_ids);
+  check_pooled(batch);
   for (std::int64_t sequence = 0; sequence < batch.sequences; ++sequence)
     check_sequence(batch, sequence);
+}
+
+void StepInputs::check_pooled(const Batch &batch) const {
+  if (!batch.token_types.empty() && batch.token_types.size() != batch.token_ids.size())
+    fail(batch.token_types.size(), " token types for ", batch.token_ids.size(), " tokens");
+  check_range("token_types", batch.token_types, std::max<std::int64_t>(limits_.token_types, 1));
+  if (!limits_.pooled) return;
+  if (static_cast<std::int64_t>(batch.row_ids.size()) != batch.sequences)
+    fail(batch.row_ids.size(), " rows wanted of ", batch.sequences, " sequences, each gives one");
+  for (std::int64_t sequence = 0; sequence < batch.sequences; ++sequence)
+    if (batch.positions[batch.starts[sequence]] != 0)
+      fail("sequence ", sequence, " is not whole");
 }
 
 void StepInputs::check_sequence(const Batch &batch, std::int64_t sequence) const {

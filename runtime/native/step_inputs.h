@@ -20,6 +20,9 @@ struct StepLimits {
   std::int64_t page_tokens;
   std::int64_t pages;
   std::int64_t capacity;  // tokens in a step
+  std::int64_t width;  // of a result's row
+  std::int64_t token_types;
+  bool pooled;  // a row a sequence, which is whole
 };
 
 // A batch as the engine gives it; block_tables is [sequences, blocks], row-major.
@@ -31,6 +34,7 @@ struct Batch {
   std::int64_t sequences;
   std::int64_t blocks;
   std::span<const std::int32_t> row_ids;
+  std::span<const std::int32_t> token_types;  // empty: all 0
 };
 
 class StepInputs {
@@ -52,9 +56,12 @@ class StepInputs {
   const std::int32_t *slots() const { return slots_.data(); }
   const std::int32_t *tasks() const { return tasks_.data(); }
   const std::int32_t *block_tables() const { return block_tables_.data(); }
+  const std::int32_t *token_types() const { return token_types_.data(); }
+  const std::int32_t *starts() const { return starts_.data(); }
 
  private:
   void check(const Batch &batch) const;
+  void check_pooled(const Batch &batch) const;
   void check_sequence(const Batch &batch, std::int64_t sequence) const;
   void fill_slots(const Batch &batch, std::int64_t sequence);
   void fill_tasks(const Batch &batch);
@@ -62,6 +69,7 @@ class StepInputs {
   const StepLimits limits_;
   std::int64_t tokens_ = 0, rows_ = 0, task_count_ = 0, block_stride_ = 0;
   std::vector<std::int32_t> token_ids_, positions_, row_ids_, slots_, tasks_, block_tables_;
+  std::vector<std::int32_t> token_types_, starts_;
 };
 
 }  // namespace ingot

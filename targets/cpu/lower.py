@@ -13,23 +13,29 @@ from ingot.ir import (
     Embedding,
     Experts,
     Glu,
+    L2Normalize,
     LayerNorm,
     Linear,
     Module,
     Mul,
     Op,
     OpView,
+    Pool,
     RmsNorm,
     Rope,
     Round,
     Route,
     Scale,
     SelectRows,
+    Shift,
     Slice,
     Softcap,
+    TokenTypes,
+    columns_of,
     func,
     is_weight_expression,
     place_of,
+    shape_of,
 )
 from ingot.targets.base import ModelFacts, Program
 
@@ -43,6 +49,7 @@ from .lowering.norm import (
     lower_layer_norm,
     lower_rms_norm,
 )
+from .lowering.pool import lower_indices, lower_l2_normalize, lower_pool
 from .lowering.remainder import lower_call
 from .lowering.rope import lower_rope
 from .lowering.rowwise import (
@@ -74,17 +81,21 @@ TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
     Embedding: lower_embedding,
     Experts: lower_experts,
     Glu: lower_glu,
+    L2Normalize: lower_l2_normalize,
     LayerNorm: lower_layer_norm,
     Linear: lower_linear,
     Mul: lower_mul,
+    Pool: lower_pool,
     RmsNorm: lower_rms_norm,
     Rope: lower_rope,
     Round: lower_round,
     Route: lower_route,
     Scale: lower_scale,
     SelectRows: lower_select_rows,
+    Shift: lower_indices,
     Slice: _lower_slice,
     Softcap: lower_softcap,
+    TokenTypes: lower_indices,
     func.CallOp: lower_call,
 }
 
@@ -137,6 +148,29 @@ def _is_weight(operation: OpView) -> bool:
 def _plan(context: Context, logits: int) -> Plan:
     launches, phases = place_barriers(context.launches, context.effects)
     buffers = place_buffers(context.requests, context.effects, phases, kept=(logits,))
-    limits = Limits(context.facts.vocab_size, context.facts.max_positions)
+    limits = Limits(
+        context.facts.vocab_size,
+        context.facts.max_positions,
+        row_width=_row_width(context.module),
+        token_types=_token_types(context.module),
+    )
     cache = KvCache(context.kv_dtype, tuple(context.pools.values()))
     return Plan(limits, cache, buffers, launches, logits)
+
+
+def _row_width(module: Module) -> int:
+    """Return the width of the row that a module which pools gives for each sequence, else 0."""
+    *operations, last = module.step.entry_block.operations
+    if not any(isinstance(one, Pool) for one in operations):
+        return 0
+    return columns_of(last.operands[0])
+
+
+def _token_types(module: Module) -> int:
+    """Return how many token types the smallest table of them has, 0 where there is none."""
+    tables = [
+        shape_of(op.table)[0]
+        for op in module.step.entry_block.operations
+        if isinstance(op, Embedding) and isinstance(op.tokens.owner, TokenTypes)
+    ]
+    return min(tables, default=0)

@@ -15,18 +15,32 @@ PAGE_TOKENS = 16
 Rows = Literal["tokens", "rows"]
 KvDtype = Literal["float32", "bfloat16", "int8"]
 StepInput = Literal[
-    "token_ids", "positions", "row_ids", "slots", "tasks", "block_tables", "block_stride"
+    "token_ids",
+    "positions",
+    "row_ids",
+    "slots",
+    "tasks",
+    "block_tables",
+    "block_stride",
+    "token_types",
+    "starts",
 ]
 Json = dict[str, "Json"] | list["Json"] | str | int | bool | None
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may ask of the model; `page_tokens` is the size of a page of KV cache."""
+    """What a request may ask of the model; `page_tokens` is the size of a page of KV cache.
+
+    `row_width` is that of the row that a model which pools gives for a sequence, 0 where it gives
+    logits; `token_types` is how many it tells apart, 0 where it does not read them.
+    """
 
     vocab_size: int
     max_positions: int
     page_tokens: int = PAGE_TOKENS
+    row_width: int = 0
+    token_types: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ is one of 16 lanes, and its elements lie in every fourth byte word of the panel.
 
 from functools import partial
 
-from ingot.targets.cpu.build import F32, I8, I16, I32, I64, Pointer, Value, constant, loop
+from ingot.targets.cpu.build import F32, I8, I16, I32, I64, Pointer, Value, constant, loop, minimum
 from ingot.targets.cpu.kernel import Arguments, Kernel, Slot
 from ingot.targets.cpu.levels import Level
-from ingot.targets.cpu.packing import GROUP, LANES, PACKINGS, Packing
+from ingot.targets.cpu.packing import GROUP, LANES, Packing, packing_named
 
 _QUADS = 8
 _QUAD_BYTES = 64
@@ -17,28 +17,54 @@ _CODES = I8.x(4)
 _FLOATS = F32.x(4)
 
 
-def embedding_kernel(packing: str, k: int) -> Kernel:
+def embedding_kernel(packing: str, k: int, offset: int = 0) -> Kernel:
     """Return the kernel that gathers rows of `k` features.  A unit is a token.
 
-    Slots: `tokens` (i32 indices of rows), `table`, `y`, `y_stride` (bytes).
+    Slots: `tokens` (i32 indices of rows, less `offset`), `table`, `y`, `y_stride` (bytes).
     """
     slots = (Slot("tokens"), Slot("table"), Slot("y"), Slot("y_stride", "integer"))
-    body = partial(_gather, packing=PACKINGS[packing], k=k)
-    return Kernel(f"embedding_{packing}_k{k}", slots, body)
+    body = partial(_gather, packing=packing_named(packing), k=k, offset=offset)
+    shifted = f"_from{offset}" if offset else ""
+    return Kernel(f"embedding_{packing.replace('-', '_')}_k{k}{shifted}", slots, body)
 
 
-def _gather(level: Level, arguments: Arguments, *, packing: Packing, k: int) -> None:
+def _gather(level: Level, arguments: Arguments, *, packing: Packing, k: int, offset: int) -> None:
     with loop(arguments.begin, arguments.end) as tokens:
         row = arguments.pointer("tokens").load(I32, tokens.index * 4).to(I64)
+        row = row + offset if offset else row
         panel = arguments.pointer("table").at(row // LANES * packing.panel_bytes(k))
         y = arguments.pointer("y").at(tokens.index * arguments.integer("y_stride"))
         lane = row % LANES
-        if packing.name == "f32":
+        if packing.unpack is not None:
+            _gather_unpacked(level, packing, panel, lane, y, k, arguments.scratch)
+        elif packing.name == "f32":
             _gather_f32(panel.at(lane * 4), y, k)
         elif packing.name == "bf16":
             _gather_bf16(panel.at(lane * 4), y, k)
         else:
             _gather_groups(level, packing, panel, lane, y, k)
+
+
+def _gather_unpacked(
+    level: Level,
+    packing: Packing,
+    panel: Pointer,
+    lane: Value,
+    y: Pointer,
+    k: int,
+    scratch: Pointer,
+) -> None:
+    """Unpack the blocks of 16 rows and take one: right for any packing, but 16 times the work."""
+    assert packing.unpack is not None
+    with loop(0, packing.blocks(k)) as blocks:
+        first = blocks.index * packing.span
+        for line, weight in enumerate(
+            packing.unpack(level, panel.at(blocks.index * packing.block_bytes))
+        ):
+            scratch.store(weight, line * 64)
+        with loop(0, minimum(constant(I64, k) - first, packing.span)) as each:
+            value = scratch.load(F32, each.index * 64 + lane * 4)
+            y.store(value, (first + each.index) * 4)
 
 
 def _gather_f32(column: Pointer, y: Pointer, k: int) -> None:

@@ -1,11 +1,11 @@
 """Linear layers and tables."""
 
-from ingot.ir import Embedding, Linear, is_rounded, shape_of
+from ingot.ir import Embedding, Linear, Shift, TokenTypes, Value, is_rounded, shape_of
 from ingot.targets.cpu.kernels.elementwise import scale_kernel
 from ingot.targets.cpu.kernels.embedding import embedding_kernel
 from ingot.targets.cpu.kernels.linear import UNIT_OUTPUTS, linear_kernels
 from ingot.targets.cpu.kernels.rounding import float_row_bytes
-from ingot.targets.cpu.plan import Units
+from ingot.targets.cpu.plan import StepInput, Units
 
 from .arguments import View, number_of, read, step_input, stride, write
 from .context import Context
@@ -38,17 +38,28 @@ def lower_linear(context: Context, op: Linear) -> None:
 
 
 def lower_embedding(context: Context, op: Embedding) -> None:
-    """Lower `lm.embedding`: of tokens, or of positions where the model learnt those."""
-    tokens, positions, _ = context.module.step.entry_block.arguments
-    assert op.tokens in (tokens, positions), "a lookup of something else than tokens or positions"
+    """Lower `lm.embedding`: of tokens, their types, or positions where the model learnt those."""
+    indices, offset = _indices(context, op.tokens)
     y = new_result(context, op.out, "tokens")
-    kernel = embedding_kernel(packing_of(op.table).name, y.columns)
+    kernel = embedding_kernel(packing_of(op.table).name, y.columns, offset)
     arguments = {
-        "tokens": step_input("token_ids" if op.tokens == tokens else "positions"),
+        "tokens": step_input(indices),
         "table": add_matrix(context, op.table, gathered=True),
         **result("y", y),
     }
     launch_rows(context, op, kernel, arguments, "tokens")
+
+
+def _indices(context: Context, value: Value) -> tuple[StepInput, int]:
+    """Return which input of the step the indices of rows are, and what is added to them."""
+    tokens, positions, _ = context.module.step.entry_block.arguments
+    if isinstance(value.owner, Shift):
+        name, offset = _indices(context, value.owner.indices)
+        return name, offset + value.owner.offset
+    if isinstance(value.owner, TokenTypes):
+        return "token_types", 0
+    assert value in (tokens, positions), "a lookup of something else than tokens or positions"
+    return ("token_ids" if value == tokens else "positions"), 0
 
 
 def _dense(context: Context, op: Linear) -> View:

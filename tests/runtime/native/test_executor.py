@@ -250,7 +250,7 @@ def edit(path: list[Any], value: Any) -> Callable[[Any], None]:
     [
         (["version"], 1, "plan version 1"),
         (["logits"], 4, "no such buffer"),
-        (["logits"], 0, "does not hold a row of vocab_size"),
+        (["logits"], 0, "does not hold a row of float32"),
         (["limits"], {}, "'vocab_size' is missing"),
         (["kv_cache", "layers", 0, "bytes_per_page"], 100, "no multiple of 64"),
         (["buffers", 0, "offset_bytes"], 32, "multiples of 64"),
