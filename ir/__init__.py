@@ -12,6 +12,7 @@ from ingot.ir.encoding import (
     ACTIVATION,
     ACTIVATION_GROUP,
     GROUP_SIZES,
+    CustomEncoding,
     Encoding,
     Offset,
     known_encodings,
@@ -93,6 +94,7 @@ from ingot.ir.module import (
     STEP,
     InvalidModuleError,
     Module,
+    after,
     before,
     new_context,
     place_of,
@@ -140,10 +142,11 @@ from ingot.ir.ops.to_torch import ToTorch
 from ingot.ir.ops.token_types import TokenTypes
 from ingot.ir.ops.transpose import Transpose
 from ingot.ir.ops.weight import Weight
-from ingot.ir.states import carries_state
 from ingot.ir.pieces import Piece, parse_pieces
+from ingot.ir.printing.readable import readable
 from ingot.ir.quant_tensor import QuantTensor, concatenate
 from ingot.ir.rounding import quantize, round_activations
+from ingot.ir.states import carries_state
 from ingot.ir.types import (
     activation_type,
     columns_of,
@@ -189,6 +192,7 @@ __all__ = [
     "Context",
     "Convert",
     "Cost",
+    "CustomEncoding",
     "Datum",
     "DeltaRule",
     "Embedding",
@@ -264,6 +268,7 @@ __all__ = [
     "Weight",
     "Weights",
     "activation_type",
+    "after",
     "all_operations",
     "apply_patterns_and_fold_greedily",
     "arith",
@@ -304,6 +309,7 @@ __all__ = [
     "python_value",
     "quantize",
     "ragged_attention",
+    "readable",
     "rewrite",
     "round_activations",
     "run_step",

@@ -1,8 +1,20 @@
-"""How the elements of a quantised tensor are stored: the table of encodings, as a value."""
+"""How the elements of a quantised tensor are stored: the table of encodings, as a value.
+
+Other distributions add encodings of weights by the entry-point group `ingot.encodings`: each entry
+point is named like its encoding and leads to a `CustomEncoding`.
+"""
 
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
+from importlib.metadata import EntryPoint
+
+from torch import Tensor
+
+from ingot.extensions import Group, Owner
 
 GROUP_SIZES = (32, 64, 128)
 ACTIVATION_GROUP = 32
@@ -37,7 +49,10 @@ class Encoding:
 
     @classmethod
     def parse(cls, name: str) -> "Encoding":
-        """Return the encoding of that name; raises ValueError that lists what is known."""
+        """Return the encoding of that name; raises ValueError that lists what is known.
+
+        Raises ExtensionError where the distribution that owns the name cannot be imported.
+        """
         if name == "int8":
             return cls(8, 0, 32)
         if name == "int8-g32":
@@ -46,7 +61,11 @@ class Encoding:
             return cls(8, ACTIVATION_GROUP, 32, activation=True)
         match = re.fullmatch(r"int4-g(32|64|128)(-sym|-min)?", name)
         if match is None or (name.endswith("-min") and match[1] != "32"):
-            raise ValueError(f"unknown encoding {name!r}; known are {', '.join(known_encodings())}")
+            found = custom_encoding(name)
+            if found is None:
+                known = ", ".join(known_encodings())
+                raise ValueError(f"unknown encoding {name!r}; known are {known}")
+            return found
         offset = {None: Offset.ZERO_POINT, "-sym": Offset.MIDDLE, "-min": Offset.MINIMUM}[match[2]]
         return cls(4, int(match[1]), 16, offset)
 
@@ -65,6 +84,11 @@ class Encoding:
         offset_bits = {Offset.ZERO_POINT: 8, Offset.MINIMUM: 16}.get(self.offset, 0)
         return self.bits + (self.scale_bits + offset_bits) / self.group
 
+    @property
+    def rounds_activations(self) -> bool:
+        """Whether linears with such a weight read activations rounded to `int8-act`."""
+        return True
+
     def group_size(self, columns: int) -> int:
         """Return how many elements of a row of `columns` elements share a scale."""
         return self.group or columns
@@ -74,10 +98,94 @@ class Encoding:
         return -(-columns // self.group_size(columns))
 
 
+@dataclass(frozen=True)
+class CustomEncoding(Encoding, ABC):
+    """An encoding of another distribution: a name, and how groups become codes and back.
+
+        @dataclass(frozen=True)
+        class Ternary(CustomEncoding):
+            def encode(self, groups): ...
+            def decode(self, codes, scales, offsets): ...
+
+        TERNARY = Ternary(bits=2, group=64, scale_bits=16, name="acme-ternary")
+
+    Linears on it read float activations.  A target without a packing for it holds such weights as
+    the floats that they decode to.
+    """
+
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def rounds_activations(self) -> bool:
+        """Linears read float activations."""
+        return False
+
+    @abstractmethod
+    def encode(self, groups: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the codes, scales and offsets of float32 `groups` `[groups, group size]`.
+
+        Codes are uint8 or int8 of the same shape; scales `[groups]` float16 or float32 as
+        `scale_bits` says; offsets `[groups]` of any type, or None.  The last group of a row may be
+        short, and then comes alone.
+        """
+
+    @abstractmethod
+    def decode(self, codes: Tensor, scales: Tensor, offsets: Tensor | None) -> Tensor:
+        """Return the values of `codes` `[..., groups, group size]`, in the type of `scales`.
+
+        `scales` and `offsets` are `[..., groups, 1]`, in the float type that is wanted.
+        """
+
+
+GROUP = Group("ingot.encodings", "encoding", "encodings")
+
+
+def custom_encoding(name: str, extensions: Iterable[EntryPoint] | None = None) -> Encoding | None:
+    """Return the encoding of another distribution called `name`, None if nobody owns the name.
+
+    `extensions` stands for the installed entry points; a test gives its own.
+    """
+    owner = _owners(extensions).get(name)
+    if owner is None:
+        return None
+    found = owner.load()
+    assert isinstance(found, Encoding)
+    return found
+
+
 def known_encodings() -> list[str]:
-    """Return the names of all encodings, those of weights first."""
+    """Return the names of all encodings: ours, those of weights first, then other distributions'.
+
+    What cannot be loaded is logged and left out.
+    """
+    return [*_own_encodings(), *_installed()]
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    own = _own_encodings()
+    theirs = {name: owner for name, owner in _owners(None).items() if name not in own}
+    return tuple(GROUP.loadable(theirs))
+
+
+@cache
+def _own_encodings() -> tuple[str, ...]:
     four_bits = [f"int4-g{group}{kind}" for kind in ("", "-sym") for group in GROUP_SIZES]
-    return [*four_bits, "int4-g32-min", "int8", "int8-g32", "int8-act"]
+    return (*four_bits, "int4-g32-min", "int8", "int8-g32", "int8-act")
+
+
+def _owners(extensions: Iterable[EntryPoint] | None) -> dict[str, Owner]:
+    own = {name: Owner(name, "ir/encoding.py", lambda: None) for name in _own_encodings()}
+    return GROUP.owners(own, _accept, extensions)
+
+
+def _accept(owner: Owner, found: object) -> object:
+    if not isinstance(found, CustomEncoding) or found.name != owner.name:
+        raise GROUP.refuse(owner, found, f"an ingot.ir.CustomEncoding called {owner.name}")
+    return found
 
 
 ACTIVATION = Encoding.parse("int8-act")

@@ -129,6 +129,13 @@ def before(operation: Operation | OpView) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def after(operation: Operation | OpView) -> Iterator[None]:
+    """Build operations right after `operation`, at its location."""
+    with InsertionPoint.after(operation), operation.location:
+        yield
+
+
 _HINT = "Give a module with `func.func @step(tokens, positions, batch)`; see docs/architecture.md."
 
 

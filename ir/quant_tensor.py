@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ingot.ir.encoding import Encoding, Offset
+from ingot.ir.encoding import CustomEncoding, Encoding, Offset
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class QuantTensor:
 
     `values` `[..., K]` are codes: uint8 for 4 bits, int8 for 8.  `scales` `[..., groups]` are
     float16 or float32 as the encoding says.  `offsets` `[..., groups]` are zero points (uint8) or
-    minima (float16), or None.
+    minima (float16), or None.  A `CustomEncoding` chooses the types of codes and offsets itself.
     """
 
     encoding: Encoding
@@ -38,12 +38,16 @@ class QuantTensor:
         size = self.encoding.group_size(columns)
         missing = -columns % size
         codes = torch.nn.functional.pad(self.values, (0, missing)) if missing else self.values
-        grouped = codes.to(dtype).reshape(*self.scales.shape, size)
+        grouped = codes.reshape(*self.scales.shape, size)
         values = self._decode(grouped, self.scales.to(dtype).unsqueeze(-1), dtype)
         return values.reshape(*self.shape[:-1], -1)[..., :columns]
 
     def _decode(self, codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return values `[..., groups, group size]`, in place of the codes."""
+        """Return values `[..., groups, group size]`."""
+        if isinstance(self.encoding, CustomEncoding):
+            beside = None if self.offsets is None else self.offsets.to(dtype).unsqueeze(-1)
+            return self.encoding.decode(codes, scales, beside)
+        codes = codes.to(dtype)
         if self.encoding.offset is Offset.MIDDLE:
             return codes.sub_(1 << (self.encoding.bits - 1)).mul_(scales)
         if self.offsets is None:

@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from ingot.errors import CheckpointError
-from ingot.ir.encoding import ACTIVATION, ACTIVATION_GROUP, Encoding, Offset
+from ingot.ir.encoding import (
+    ACTIVATION,
+    ACTIVATION_GROUP,
+    CustomEncoding,
+    Encoding,
+    Offset,
+)
 from ingot.ir.quant_tensor import QuantTensor
 
 # Elements worked on at once: the candidates of a chunk stay in the cache, and memory is bounded.
@@ -43,6 +49,8 @@ def quantize(tensor: Tensor, encoding: Encoding) -> QuantTensor:
     Raises CheckpointError for values that are not finite.
     """
     assert not encoding.activation, "activations are rounded by round_activations"
+    if isinstance(encoding, CustomEncoding):
+        return _quantize_custom(tensor, encoding)
     columns = tensor.shape[-1]
     rows = tensor.reshape(-1, columns)
     groups = encoding.groups(columns)
@@ -66,6 +74,44 @@ def quantize(tensor: Tensor, encoding: Encoding) -> QuantTensor:
         scales.view(*leading, groups),
         None if offsets is None else offsets.view(*leading, groups),
     )
+
+
+def _quantize_custom(tensor: Tensor, encoding: CustomEncoding) -> QuantTensor:
+    """Return `tensor` in an encoding that makes codes, scales and offsets of groups itself."""
+    columns = tensor.shape[-1]
+    rows = tensor.reshape(-1, columns)
+    _check_finite(rows)
+    size, leading = encoding.group_size(columns), tensor.shape[:-1]
+    values: list[Tensor] = []
+    beside: list[tuple[Tensor, ...]] = []
+    for part, columns_part, groups_part in _blocks(rows.shape[0], columns, encoding):
+        block = rows[part, columns_part].to(torch.float32)
+        codes, *others = encoding.encode(_grouped(block, groups_part).t().contiguous())
+        values.append(codes.reshape(block.shape))
+        beside.append(tuple(x.view(block.shape[0], -1) for x in others if x is not None))
+    short = bool(columns % size) and columns > size
+    scales, *offsets = (_assembled(list(parts), short) for parts in zip(*beside, strict=True))
+    return QuantTensor(
+        encoding,
+        _assembled(values, short).view(tensor.shape),
+        scales.view(*leading, -1),
+        offsets[0].view(*leading, -1) if offsets else None,
+    )
+
+
+def _assembled(parts: list[Tensor], short: bool) -> Tensor:
+    """Join blocks of rows; with `short` every second one has the last, short groups of its rows."""
+    if short:
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [torch.cat(pair, dim=1) for pair in pairs]
+    return torch.cat(parts)
+
+
+def _check_finite(x: Tensor) -> None:
+    if not bool(torch.isfinite(x).all()):
+        raise CheckpointError(
+            "holds values that are not finite", hint="Give a checkpoint whose weights are finite."
+        )
 
 
 def round_activations(x: Tensor) -> QuantTensor:
@@ -144,10 +190,7 @@ def _best_candidate(x: Tensor, encoding: Encoding) -> _Candidate:
 def _grid(x: Tensor, encoding: Encoding) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield stored scales and offsets, widest range first."""
     low, high = torch.aminmax(x, dim=0)
-    if not bool(torch.isfinite(high - low).all()):
-        raise CheckpointError(
-            "holds values that are not finite", hint="Give a checkpoint whose weights are finite."
-        )
+    _check_finite(high - low)
     zeros = torch.zeros_like(low)
     if encoding.bits == 8:
         yield _stored(torch.maximum(high, -low) / 127, encoding), zeros

@@ -12,11 +12,13 @@ from ingot.ir import (
     Convert,
     Embedding,
     Encoding,
+    Experts,
     F32Type,
     InsertionPoint,
     Linear,
     Module,
     Quantize,
+    Route,
     Scale,
     SelectRows,
     Softcap,
@@ -40,7 +42,8 @@ class QuantizePass(Pass):
     `linear`, `embedding` and `head` name an encoding, or `none` for floats; `head` is that of
     `embedding` where left empty, and a table that serves as both is stored once.  `overrides` holds
     `pattern=encoding` for names of weights; the last that matches counts.  What the checkpoint
-    stores encoded stays as it is unless `requantize`.  `float` is the type of what stays float
+    stores encoded stays as it is unless `requantize`.  Experts count as linears, and what routes to
+    them stays float.  `float` is the type of what stays float
     (float32, bfloat16), as stored where left empty.
     """
 
@@ -61,7 +64,7 @@ class QuantizePass(Pass):
         asked = {self._linear, self.embedding, self.head or NONE, *rules} - {NONE}
         if not asked:
             return rounding(0.02)
-        return lossy("rms", 0.5 if any(name.startswith("int4") for name in asked) else 0.05)
+        return lossy("rms", 0.5 if any(Encoding.parse(name).bits <= 4 for name in asked) else 0.05)
 
     def check(self) -> None:
         self._check_names()
@@ -116,15 +119,9 @@ class QuantizePass(Pass):
                     where="pass quantize, option overrides",
                     hint="Write pattern=encoding, as in *.down_proj.weight=int8.",
                 )
-        allowed = [NONE, *(name for name in known_encodings() if name != "int8-act")]
         names = [self._linear, self.embedding, *filter(None, [self.head])]
         for name in names + [encoding for _, encoding in self._rules()]:
-            if name not in allowed:
-                raise UsageError(
-                    f"{name!r} is no encoding of weights",
-                    where="pass quantize",
-                    hint=f"Encodings: {', '.join(allowed)}.",
-                )
+            _check_encoding(name)
         if self.float not in ("", *_FLOATS):
             raise UsageError(
                 f"{self.float!r} is no type of weights",
@@ -135,9 +132,8 @@ class QuantizePass(Pass):
     def _encoding(self, value: Value, role: str, unmatched: set[str]) -> Encoding | None:
         """Return the encoding that the options give to a weight; None for floats."""
         head = self.head or self.embedding
-        name = {"linear": self._linear, "embedding": self.embedding, "head": head}.get(role, "")
-        if role == "embedding and head":
-            name = self.embedding
+        names = {"linear": self._linear, "head": head, "router": NONE}
+        name = names.get(role, self.embedding)
         for pattern, encoding in self._rules():
             if any(fnmatchcase(symbol, pattern) for symbol in weight_symbols(value)):
                 unmatched.discard(pattern)
@@ -171,14 +167,31 @@ class QuantizePass(Pass):
         return _FLOATS[self.float].get(context) if self.float else None
 
 
+def _check_encoding(name: str) -> None:
+    try:
+        known = name == NONE or not Encoding.parse(name).activation
+    except ValueError:
+        known = False
+    if not known:
+        weights = (one for one in known_encodings() if not Encoding.parse(one).activation)
+        raise UsageError(
+            f"{name!r} is no encoding of weights",
+            where="pass quantize",
+            hint=f"Encodings: {', '.join((NONE, *weights))}.",
+        )
+
+
 def _roles(block: Block, *, is_step: bool) -> dict[Value, str]:
     """Return the weights that linears and lookups of tokens read, each with its role."""
     roles: dict[Value, str] = {}
     head = _head(block) if is_step else None
     for op in ops_of(block):
         if isinstance(op, Linear):
-            role = "head" if head is not None and op.operation == head.operation else "linear"
-            weight = op.w
+            is_head = head is not None and op.operation == head.operation
+            role, weight = "head" if is_head else _role_of(op), op.w
+        elif isinstance(op, Experts):
+            roles |= dict.fromkeys((op.up, op.down), "linear")
+            continue
         elif isinstance(op, Embedding) and op.tokens == block.arguments[0]:
             # Learned positions are a small table whose values every layer adds up: left alone.
             role, weight = "embedding", op.table
@@ -190,6 +203,15 @@ def _roles(block: Block, *, is_step: bool) -> dict[Value, str]:
     return roles
 
 
+def _role_of(op: Linear) -> str:
+    """Return "router" for a linear that chooses experts: it is small, and rounded it chooses others.
+
+    Any reader of its result but a router makes it an ordinary linear.
+    """
+    readers = [use.owner for use in op.out.uses]
+    return "router" if all(isinstance(reader, Route) for reader in readers) else "linear"
+
+
 def _head(block: Block) -> Linear | None:
     """Return the linear that makes the logits, None where something else does."""
     value = ops_of(block)[-1].operation.operands[0]
@@ -199,7 +221,7 @@ def _head(block: Block) -> Linear | None:
 
 
 def _read_instead(value: Value, stored: Value) -> None:
-    """Let the linears and lookups that read `value` read `stored`."""
+    """Let the linears, experts and lookups that read `value` read `stored`."""
     for use in list(value.uses):
-        if isinstance(use.owner, Linear | Embedding):
+        if isinstance(use.owner, Linear | Experts | Embedding):
             use.owner.operation.operands[use.operand_number] = stored

@@ -22,9 +22,11 @@ class Convert(Op, name="convert"):
     def __init__(
         self,
         w: Value,
-        element: Type | None = None,
+        element: Type | str | None = None,
         **place: Unpack[Place],
     ) -> None:
+        if isinstance(element, str):
+            element = Type.parse(element, w.context)
         target = tensor_type(shape_of(w), element or F32Type.get(w.context))
         self.build([w], [target], **place)
 

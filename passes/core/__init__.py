@@ -21,6 +21,10 @@ from .divergence import record as record
 from .help import list_passes as list_passes
 from .help import list_pipelines as list_pipelines
 from .help import pass_help as pass_help
+from .matching import find_ops as find_ops
+from .matching import only_user as only_user
+from .matching import read_instead as read_instead
+from .matching import users as users
 from .named import NamedPipeline as NamedPipeline
 from .named import find_pipeline as find_pipeline
 from .named import pipelines as pipelines

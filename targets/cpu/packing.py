@@ -5,17 +5,26 @@ those.  N is padded to 16 and K to the span, with zeros.  docs/architecture.md, 
 the table.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 
 import torch
 from torch import Tensor
 
 from ingot.errors import UnsupportedError
-from ingot.ir import Encoding, Offset, QuantTensor
+from ingot.extensions import Group, Owner
+from ingot.ir import CustomEncoding, Encoding, Offset, QuantTensor
+
+from .build import Pointer, Value
+from .levels import Level
 
 LANES = 16
 GROUP = 32
+UNPACKED_SPAN = 128
+"""Elements of K that kernels unpack at once: spans of packings of other distributions divide it."""
+
+EXTENSIONS = Group("ingot.cpu_packings", "CPU packing", "CPU packings")
 
 # Rows are packed a few at a time, so that the temporaries stay in the cache.
 _CHUNK_ELEMENTS = 1 << 18
@@ -28,7 +37,9 @@ class Packing:
     """One layout.
 
     A block of `span` elements of K takes `block_bytes`; `tail_bytes` follow the blocks of K of
-    every block of N.  `pack_rows` lays out rows whose number is a multiple of 16.
+    every block of N.  `pack_rows` lays out rows whose number is a multiple of 16.  `unpack`, which
+    the packings of other distributions have, gives a block back as the float32 weights of 16
+    outputs for each of its K, from the level and the block's address.
     """
 
     name: str
@@ -36,6 +47,7 @@ class Packing:
     block_bytes: int
     tail_bytes: int
     pack_rows: Callable[[Weight, int], Tensor]
+    unpack: Callable[[Level, Pointer], Sequence[Value]] | None = None
 
     def blocks(self, k: int) -> int:
         """Return the number of blocks along K."""
@@ -52,7 +64,8 @@ class Packing:
     def pack(self, weight: Weight) -> Tensor:
         """Return `weight` `[N, K]` packed, as uint8 `[packed_bytes(N, K)]`.
 
-        A quantised tensor must be in an encoding of this packing; a float tensor is converted.
+        A quantised tensor must be in an encoding of this packing, or is decoded where that holds
+        floats; a float tensor is converted.
         """
         n, k = weight.shape
         packed = torch.empty(self.packed_bytes(n, k), dtype=torch.uint8)
@@ -65,7 +78,12 @@ class Packing:
 
 
 def packing_for(stored: Encoding | torch.dtype) -> Packing:
-    """Return the packing of an encoding or of a float type (float16 widens to float32)."""
+    """Return the packing of an encoding or of a float type (float16 widens to float32).
+
+    An encoding of another distribution that brings no packing is decoded to float32.
+    """
+    if isinstance(stored, CustomEncoding):
+        return registered_packing(stored.name) or PACKINGS["f32"]
     if isinstance(stored, Encoding):
         return PACKINGS[_integer_packing(stored)]
     if stored == torch.bfloat16:
@@ -75,6 +93,35 @@ def packing_for(stored: Encoding | torch.dtype) -> Packing:
     raise UnsupportedError(
         f"the CPU target has no packing for {stored}", hint="Convert the weight to float32."
     )
+
+
+def packing_named(name: str) -> Packing:
+    """Return the packing called `name`; that of another distribution is called as its encoding."""
+    found = PACKINGS.get(name) or registered_packing(name)
+    assert found is not None, f"no packing is called {name}"
+    return found
+
+
+def registered_packing(
+    encoding: str, extensions: Iterable[EntryPoint] | None = None
+) -> Packing | None:
+    """Return the packing that another distribution brings for an encoding, None if none does.
+
+    Raises ExtensionError where that cannot be imported; `extensions` stands for the installed
+    entry points of the group `ingot.cpu_packings`.
+    """
+    owner = EXTENSIONS.owners({}, _accept, extensions).get(encoding)
+    found = None if owner is None else owner.load()
+    assert found is None or isinstance(found, Packing)
+    return found
+
+
+def _accept(owner: Owner, found: object) -> object:
+    if not isinstance(found, Packing) or found.name != owner.name or found.unpack is None:
+        raise EXTENSIONS.refuse(owner, found, f"a Packing called {owner.name} that can unpack")
+    if UNPACKED_SPAN % found.span:
+        raise EXTENSIONS.refuse(owner, found, f"a Packing whose span divides {UNPACKED_SPAN}")
+    return found
 
 
 def pack_vector(values: Tensor) -> Tensor:
@@ -189,8 +236,8 @@ def _pack_q8c(weight: Weight, columns: int) -> Tensor:
 
 
 def _pack_f32(weight: Weight, columns: int) -> Tensor:
-    assert isinstance(weight, Tensor)
-    rows = _padded(weight.to(torch.float32), columns)
+    floats = weight.dequantize() if isinstance(weight, QuantTensor) else weight
+    rows = _padded(floats.to(torch.float32), columns)
     return _bytes(rows.view(-1, LANES, columns).transpose(1, 2), -1)
 
 

@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ingot.ir import BF16Type, Linear, Module, Quant, logical_type
-from ingot.passes import Pass, Phase, find_pass, parse_pipeline
-from ingot.targets.base import Build, PackedWeight, Settings, Stage, Target
+from ingot.ir import BF16Type, Linear, Quant, logical_type
+from ingot.passes import decompose_unknown, find_pass
+from ingot.targets.base import Build, PackedWeight, Settings, Stage, Target, run_passes
 
 from .codegen import compile_levels
 from .kernel import Kernel
 from .levels import LEVELS, level_named
-from .lower import lower
+from .lower import find_lowering, lower
 from .lowering.weights import PLAIN, VECTOR
-from .packing import PACKINGS, pack_vector
+from .packing import pack_vector, packing_named
 from .plan import KvDtype
 
 DEFAULT_LINEAR, DEFAULT_EMBEDDING = "int4-g32", "int8"
@@ -46,17 +46,12 @@ def _quantize(settings: Settings) -> str:
 
 
 def _run_passes(build: Build) -> Build:
-    text = pipeline(build.settings)
-
-    def callback(one: Pass, module: Module, phase: Phase) -> None:
-        if phase == "after":
-            build.watch(one.name(), module)
-
-    parse_pipeline(text).run(build.module, callback)
-    return replace(build, pipeline=text)
+    return run_passes(build, pipeline(build.settings))
 
 
 def _lower(build: Build) -> Build:
+    if decompose_unknown(build.module, lambda op: find_lowering(op) is not None):
+        build.watch("decompose", build.module)
     program = lower(build.module, build.facts, _kv_dtype(build))
     plan = program.plan.text()
     build.watch("plan", plan)
@@ -97,7 +92,7 @@ def _pack(weight: PackedWeight, value: Any) -> NDArray[np.uint8]:
     elif weight.packing == PLAIN:
         packed = value.contiguous().view(torch.uint8).reshape(-1)
     else:
-        packed = PACKINGS[weight.packing].pack(value)
+        packed = packing_named(weight.packing).pack(value)
     data: NDArray[np.uint8] = packed.numpy()
     return data
 

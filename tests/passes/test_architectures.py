@@ -13,7 +13,7 @@ from .conftest import Model
 
 PIPELINE = (
     "raise,canonicalize,select-rows,outline,quantize,merge-linears,fuse-norms,"
-    "round-activations,fuse-rounding,canonicalize"
+    "round-activations,fuse-rounding,canonicalize,decompose"
 )
 ENCODINGS = (
     "linear=int8",

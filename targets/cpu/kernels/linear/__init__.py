@@ -56,7 +56,8 @@ def linear_kernels(packing: str, k: int, *, bias: bool) -> tuple[KernelVariant, 
 
 def _kernel(shape: LinearShape, kind: str, body: "partial[None]") -> Kernel:
     suffix = "_bias" if shape.bias else ""
-    name = f"linear_{shape.packing_name}_k{shape.k}_{kind}{suffix}"
+    packing = shape.packing_name.replace("-", "_")
+    name = f"linear_{packing}_k{shape.k}_{kind}{suffix}"
     return Kernel(name, shape.slots, body)
 
 
@@ -64,6 +65,8 @@ def _few_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows: i
     thrashing = shape.row_bytes % _CACHE_SET_STRIDE == 0 and rows > _ROWS_IN_A_SET
     if rows > _ROWS_IN_REGISTERS[level.vector_bits] or thrashing:
         _any_rows(level, arguments, shape=shape)
+    elif shape.packing.unpack is not None:
+        float_tiles(level, arguments, shape=shape, most_rows=rows)
     elif shape.is_integer:
         integer_rows(level, arguments, shape=shape, rows=rows)
     else:

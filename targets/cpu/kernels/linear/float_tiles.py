@@ -1,7 +1,8 @@
 """Float linear for any number of rows: blocks of K stay in the first cache, tiles of rows reuse
 them.
 
-bfloat16 weights are widened to scratch once a block.  Between blocks of K the sums are kept in the
+bfloat16 weights are widened, and those of other distributions' packings unpacked, to scratch once
+a block.  Between blocks of K the sums are kept in the
 output.
 """
 
@@ -10,24 +11,31 @@ from collections.abc import Sequence
 from ingot.targets.cpu.build import I64, Pointer, Value, constant, loop, minimum
 from ingot.targets.cpu.kernel import Arguments
 from ingot.targets.cpu.levels import Level
+from ingot.targets.cpu.packing import UNPACKED_SPAN
 
 from .float_weights import LINE, each_line, weights_of_line
 from .panels import for_panels
 from .shape import FLOATS, LinearShape, output_of
 from .tiles import ROW_BLOCK, begin_tile, finish_tile
 
-K_BLOCK = 128
+K_BLOCK = UNPACKED_SPAN
 _UNROLL = 4
 
 
-def float_tiles(level: Level, arguments: Arguments, *, shape: LinearShape) -> None:
-    """Compute all rows; the last tile may compute rows beyond them, which the buffers have."""
+def float_tiles(
+    level: Level, arguments: Arguments, *, shape: LinearShape, most_rows: int = ROW_BLOCK
+) -> None:
+    """Compute all rows, of which there are at most `most_rows` where that is below a tile's.
+
+    The last tile may compute rows beyond them, which the buffers have.
+    """
+    rows = min(most_rows, 8 if level.vector_bits == 512 else 4)
     total = arguments.integer("rows")
     with loop(0, total, ROW_BLOCK) as blocks:
         first, count = blocks.index, minimum(total - blocks.index, ROW_BLOCK)
 
         def body(panel: Value, panels: int) -> None:
-            _panels(level, arguments, shape, panel, panels, first, count)
+            _panels(level, arguments, shape, panel, panels, first, count, rows)
 
         for_panels(arguments, 3 if level.vector_bits == 512 else 1, body)
 
@@ -40,8 +48,8 @@ def _panels(
     panels: int,
     first: Value,
     count: Value,
+    rows: int,
 ) -> None:
-    rows = 8 if level.vector_bits == 512 else 4
     weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
     outputs = [output_of(shape, arguments, panel + i) for i in range(panels)]
     x = arguments.pointer("x").at(first * shape.row_bytes)
@@ -49,10 +57,10 @@ def _panels(
         k = k_blocks.index
         length = minimum(constant(I64, shape.k) - k, K_BLOCK)
         blocks = [
-            _block(shape, weights.at(i * shape.panel_bytes), k, length, arguments.scratch, i)
+            _block(level, shape, weights.at(i * shape.panel_bytes), k, length, arguments.scratch, i)
             for i in range(panels)
         ]
-        following = weights.at((k + K_BLOCK) // shape.packing.span * LINE)
+        following = weights.at((k + K_BLOCK) // shape.packing.span * shape.packing.block_bytes)
         is_last = (k + K_BLOCK) >= shape.k
         with loop(0, count, rows) as tiles:
             row = first + tiles.index
@@ -78,9 +86,17 @@ def _panels(
 
 
 def _block(
-    shape: LinearShape, panel: Pointer, k: Value, length: Value, scratch: Pointer, index: int
+    level: Level,
+    shape: LinearShape,
+    panel: Pointer,
+    k: Value,
+    length: Value,
+    scratch: Pointer,
+    index: int,
 ) -> Pointer:
     """Return where the float32 weights of a block of K are, 64 bytes for each k."""
+    if shape.packing.unpack is not None:
+        return _unpacked(level, shape, panel, k, length, scratch.at(index * K_BLOCK * LINE))
     if shape.packing_name == "f32":
         return panel.at(k * LINE)
     to = scratch.at(index * K_BLOCK * LINE)
@@ -88,6 +104,20 @@ def _block(
         offset = (k // 2 + pairs.index) * LINE
         for half, weight in enumerate(weights_of_line(shape.packing_name, panel, offset)):
             to.store(weight, pairs.index * (2 * LINE) + half * LINE, align=LINE)
+    return to
+
+
+def _unpacked(
+    level: Level, shape: LinearShape, panel: Pointer, k: Value, length: Value, to: Pointer
+) -> Pointer:
+    """Unpack a block of K to scratch, by what the packing brings for that."""
+    packing = shape.packing
+    assert packing.unpack is not None and K_BLOCK % packing.span == 0
+    with loop(0, (length + (packing.span - 1)) // packing.span) as blocks:
+        block = panel.at((k // packing.span + blocks.index) * packing.block_bytes)
+        here = to.at(blocks.index * (packing.span * LINE))
+        for line, weight in enumerate(packing.unpack(level, block)):
+            here.store(weight, line * LINE, align=LINE)
     return to
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ingot.targets.cpu.build import F32, Pointer, Value
 from ingot.targets.cpu.kernel import Arguments, Slot
 from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
-from ingot.targets.cpu.packing import GROUP, LANES, PACKINGS, Packing
+from ingot.targets.cpu.packing import GROUP, LANES, PACKINGS, Packing, packing_named
 
 FLOATS = F32.x(LANES)
 
@@ -21,12 +21,12 @@ class LinearShape:
     @property
     def packing(self) -> Packing:
         """The layout of the weights."""
-        return PACKINGS[self.packing_name]
+        return packing_named(self.packing_name)
 
     @property
     def is_integer(self) -> bool:
         """Whether the activations are rounded (`int8-act`) and not float32."""
-        return self.packing_name.startswith("q")
+        return self.packing_name in PACKINGS and self.packing_name.startswith("q")
 
     @property
     def groups(self) -> int:
