@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from .hybrids import HYBRIDS
 from .sizes import POSITIONS, VOCABULARY, WINDOW
 
 TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -34,6 +35,7 @@ YARN_ROPE = {
 GPT2 = {"n_embd": 36, "n_layer": 2, "n_head": 3, "n_positions": POSITIONS, "vocab_size": 97}
 
 HAND: Mapping[str, Mapping[str, Any]] = {
+    **HYBRIDS,
     "llama": {**SMALL, "rope_parameters": LLAMA3_ROPE, "attention_bias": True, "mlp_bias": True},
     "qwen2": {**SMALL, "tie_word_embeddings": True, "rope_parameters": YARN_ROPE},
     "qwen3": {**SMALL, "head_dim": 24, "tie_word_embeddings": True},

@@ -20,7 +20,7 @@ from .mxfp4 import QUANT_METHOD
 def config_from_file(path: Path) -> PretrainedConfig:
     """Read a `config.json`; code that it may point to (`auto_map`) is never run."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"), object_hook=_number)
     except (ValueError, OSError) as error:
         raise CheckpointError(
             f"cannot be read: {error}", where=str(path), hint="Download the file again."
@@ -30,6 +30,11 @@ def config_from_file(path: Path) -> PretrainedConfig:
             "names no model_type", where=str(path), hint="Give the folder of a language model."
         )
     return config_from_fields(fields, where=str(path))
+
+
+def _number(value: dict[str, Any]) -> Any:
+    """Read what transformers writes for numbers that JSON has not: `{"__float__": "Infinity"}`."""
+    return float(value["__float__"]) if value.keys() == {"__float__"} else value
 
 
 def config_from_fields(fields: dict[str, Any], *, where: str) -> PretrainedConfig:

@@ -116,6 +116,8 @@ def _detach(op: OpView, inputs: Sequence[Any], state: TorchState) -> list[Any]:
 _Special = Callable[[OpView, Sequence[Any], TorchState], list[Any]]
 
 _SPECIAL: Mapping[str, _Special] = {
+    # Whether a tensor is contiguous differs between the traced device and this one.
+    "aten.view": lambda op, inputs, state: [inputs[0].reshape(inputs[1])],
     "ingot.attention": _attention,
     "ingot.pool": _pool,
     "ingot.experts": _experts,
