@@ -97,6 +97,14 @@ def is_per_token(value: Value | Type) -> bool:
     return bool(shape) and shape[0] == DYNAMIC
 
 
+def is_choice(value: Value | Type) -> bool:
+    """Return whether the value is `tensor<?xkxi32>`: k choices for every token."""
+    kind = type_of(value)
+    if not isinstance(kind, RankedTensorType) or kind.rank != 2:
+        return False
+    return kind.shape[0] == DYNAMIC and str(kind.element_type) == "i32"
+
+
 def torch_dtype(value: Value | Type) -> torch.dtype:
     """Return the torch type of the elements of a plain tensor."""
     return _TORCH_TYPES[str(type_of(value).element_type)]

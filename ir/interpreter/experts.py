@@ -60,7 +60,7 @@ def mix_experts(
     """
     first, second = linears
     outputs: Tensor | None = None
-    for expert in indices.unique().tolist():
+    for expert in torch.unique(indices).tolist():
         tokens, choices = torch.where(indices == expert)
         factors = weights[tokens, choices, None]
         projected = first(x[tokens], expert)

@@ -18,12 +18,12 @@ from ingot.ir.costs import bytes_of, elements_of
 from ingot.ir.functions import ACTIVATIONS
 from ingot.ir.interpreter.experts import ExpertUnit, Linear, mix_experts
 from ingot.ir.interpreter.values import Datum
-from ingot.ir.mlir import DYNAMIC, IntegerType, OpResult, RankedTensorType, Value
+from ingot.ir.mlir import DYNAMIC, AttributeValue, OpResult, Value
 from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.quant_tensor import QuantTensor
 from ingot.ir.references import tensor_of
 from ingot.ir.rounding import round_activations
-from ingot.ir.types import activation_type, columns_of, encoding_of, shape_of
+from ingot.ir.types import activation_type, columns_of, encoding_of, is_choice, shape_of
 
 
 class Experts(Op, name="experts"):
@@ -36,6 +36,8 @@ class Experts(Op, name="experts"):
     `weigh_input`: the weights multiply what goes into the experts.  `round_hidden`: what goes into
     `down` is rounded as by `lm.round`.
     """
+
+    row_wise = True
 
     x: Value
     indices: Value
@@ -70,7 +72,7 @@ class Experts(Op, name="experts"):
         round_hidden: bool = False,
         **place: Unpack[Place],
     ) -> None:
-        attributes = {
+        attributes: dict[str, AttributeValue] = {
             "experts": experts,
             "kind": unit.kind,
             "gated": unit.gated,
@@ -97,7 +99,8 @@ class Experts(Op, name="experts"):
     def check(self) -> None:
         require_activation("x", self.x, may_be_rounded=True)
         require_positive("experts", self.experts)
-        _require_indices(self.indices)
+        found = self.indices.type
+        require(is_choice(self.indices), f"needs indices to be tensor<?x_xi32>, found {found}")
         require_activation("weights", self.weights, columns_of(self.indices))
         require_choice("kind", self.kind, tuple(ACTIVATIONS))
         plain = self.alpha == 1.0 or self.kind == "silu"
@@ -169,12 +172,3 @@ class Experts(Op, name="experts"):
             read * sum(bytes_of(value, tokens) for value in weights)
             + sum(bytes_of(value, tokens) for value in activations),
         )
-
-
-def _require_indices(value: Value) -> None:
-    kind = value.type
-    message = f"needs indices to be tensor<?x_xi32>, found {kind}"
-    require(isinstance(kind, RankedTensorType), message)
-    element = kind.element_type
-    is_i32 = isinstance(element, IntegerType) and element.width == 32
-    require(is_i32 and len(kind.shape) == 2 and kind.shape[0] == DYNAMIC, message)

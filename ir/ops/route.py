@@ -15,7 +15,7 @@ from ingot.ir.checks import (
 )
 from ingot.ir.costs import elements_of, traffic
 from ingot.ir.interpreter.values import Datum
-from ingot.ir.mlir import DYNAMIC, IntegerType, OpResult, Type, Value
+from ingot.ir.mlir import DYNAMIC, AttributeValue, IntegerType, OpResult, Type, Value
 from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import with_weights
 from ingot.ir.types import activation_type, columns_of, tensor_type
@@ -33,6 +33,8 @@ class Route(Op, name="route"):
     its best (`max`) or its two best experts (`top2`) (DeepSeek-V2, 2024, section 2.2; V3, 2.1.2).
     A weight is the score without bias; divided by their sum + `eps` if `normalize`; times `scale`.
     """
+
+    row_wise = True
 
     logits: Value
     experts_per_token: int
@@ -62,7 +64,7 @@ class Route(Op, name="route"):
         group_score: str = "max",
         **place: Unpack[Place],
     ) -> None:
-        attributes = {
+        attributes: dict[str, AttributeValue] = {
             "experts_per_token": experts_per_token,
             "score": score,
             "normalize": normalize,
@@ -115,12 +117,13 @@ class Route(Op, name="route"):
         """Return scores with minus infinity for experts outside of the best groups."""
         if self.groups_per_token == self.groups:
             return scores
-        grouped = scores.unflatten(-1, (self.groups, -1))
+        grouped = scores.reshape(*scores.shape[:-1], self.groups, -1)
         count = 1 if self.group_score == "max" else 2
         totals = grouped.topk(count, dim=-1).values.sum(-1)
         best = _best(totals, self.groups_per_token)
         allowed = torch.zeros_like(totals, dtype=torch.bool).scatter(-1, best, True)
-        return grouped.masked_fill(~allowed.unsqueeze(-1), float("-inf")).flatten(-2)
+        masked = torch.where(allowed.unsqueeze(-1), grouped, float("-inf"))
+        return masked.flatten(-2)
 
     def cost(self, tokens: int, context: int = 0) -> Cost:
         """Count 4 operations for an expert's score, and a comparison for each of the k choices."""

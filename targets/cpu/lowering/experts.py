@@ -17,7 +17,7 @@ from ingot.targets.cpu.kernels.experts import (
     unit_kernel,
 )
 from ingot.targets.cpu.kernels.experts.route import Routing
-from ingot.targets.cpu.kernels.linear import UNIT_OUTPUTS
+from ingot.targets.cpu.kernels.linear import UNIT_OUTPUTS, LinearShape
 from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
 from ingot.targets.cpu.memory import Access, BufferRequest
 from ingot.targets.cpu.plan import BufferSlot, Rows, Units
@@ -114,8 +114,12 @@ def _check(op: Experts) -> None:
                 where=place_of(op.location) or "step",
                 hint=f"Give a model whose experts' sizes are multiples of {UNIT_OUTPUTS}.",
             )
-    assert is_rounded(op.x) == packing_of(op.up).name.startswith("q"), "x as up wants it"
-    assert op.round_hidden == packing_of(op.down).name.startswith("q"), "hidden as down wants it"
+    assert is_rounded(op.x) == _wants_rounded(op.up), "x as up wants it"
+    assert op.round_hidden == _wants_rounded(op.down), "the hidden features as down wants them"
+
+
+def _wants_rounded(w: Value) -> bool:
+    return LinearShape(packing_of(w).name, columns_of(w), bias=False).is_integer
 
 
 def _group(context: Context, op: Experts, choices: int) -> tuple[View, Whole]:
