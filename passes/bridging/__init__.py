@@ -1,5 +1,7 @@
 """What raising and outlining know of the torch dialect: constants, shapes, crossing to `lm`."""
 
+from .arranging import arranged as arranged
+from .broadcasting import spread as spread
 from .constants import integer as integer
 from .constants import integers as integers
 from .constants import is_none as is_none
@@ -14,6 +16,8 @@ from .crossing import regrouped as regrouped
 from .crossing import same as same
 from .crossing import viewed as viewed
 from .crossing import weight as weight
+from .normalising import centred as centred
+from .normalising import normed_by as normed_by
 from .opaque import batch_of as batch_of
 from .opaque import is_opaque as is_opaque
 from .reading import features as features

@@ -27,7 +27,7 @@ def arranged(codes: Integers, tensors: Sequence[Value]) -> Value | None:
         if len(columns) == columns_of(first):
             return first
         return Slice(first, offset=int(columns[0]), size=len(columns)).out
-    found = _pieces(codes)
+    found = pieces_of(codes)
     if found is None:
         return None
     heads, pieces = found
@@ -37,7 +37,7 @@ def arranged(codes: Integers, tensors: Sequence[Value]) -> Value | None:
     return Arrange(operands, heads=heads, pieces=renumbered).out
 
 
-def _pieces(codes: Integers) -> tuple[int, list[Piece]] | None:
+def pieces_of(codes: Integers) -> tuple[int, list[Piece]] | None:
     """Return as many heads as there can be, and the pieces of each."""
     runs = _runs(codes)
     for heads in range(len(runs), 0, -1):

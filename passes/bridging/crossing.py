@@ -29,6 +29,7 @@ _SAME = (
     | torch_dialect.AtenDetachOp
     | torch_dialect.Aten_ToCopyOp
     | torch_dialect.AtenToDtypeOp
+    | torch_dialect.AtenTypeAsOp
 )
 _RESHAPES = torch_dialect.AtenViewOp | torch_dialect.Aten_UnsafeViewOp | torch_dialect.AtenReshapeOp
 _TOKENS_FIRST = (Arrangement.FEATURES, Arrangement.HEADS)

@@ -55,6 +55,11 @@ class Form:
         return self.coefficient.shape[:-1]
 
     @property
+    def real(self) -> "Form":
+        """The real part."""
+        return Form(self.coefficient, self.feature, self.wave)
+
+    @property
     def present(self) -> NDArray[np.bool_]:
         """Which terms there are."""
         return self.coefficient != 0
@@ -136,7 +141,7 @@ def added(x: Form, y: Form) -> Form | None:
 def product(x: Form, y: Form) -> Form | None:
     """Return the product of forms of at most one term, of which one at most has features."""
     if x.imaginary and y.imaginary:
-        return _complex_product((x, x.imaginary), (y, y.imaginary))
+        return _complex_product((x.real, x.imaginary), (y.real, y.imaginary))
     if x.imaginary or y.imaginary or x.present[..., 1:].any() or y.present[..., 1:].any():
         return None
     pairs = [np.broadcast_arrays(getattr(x, n)[..., 0], getattr(y, n)[..., 0]) for n in _ARRAYS]

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from ingot.ir import DYNAMIC, Context, Type, Value
 
-_VTENSOR = re.compile(r"!torch\.vtensor<\[([\d,?]*)\],(\w+)>")
+_VTENSOR = re.compile(r"!torch\.vtensor<\[([\d,?]*)\],([\w<>]+)>")
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _as_real(walk: Walk, op: OpView, depth: int) -> Form | None:
     x = walk(op.operation.operands[0], depth - 1)
     if x is None or x.imaginary is None:
         return None
-    parts = (Form(x.coefficient, x.feature, x.wave), x.imaginary)
+    parts = (x.real, x.imaginary)
     return joined([part.moved(lambda places: places[..., None]) for part in parts], -1)
 
 

@@ -2,15 +2,13 @@
 
 from ingot.ir import Add, Mul, Scale, Value, torch_dialect
 from ingot.passes.bridging import (
-    Arrangement,
-    arrangement,
     as_torch,
     features,
     is_number,
     number,
     shape,
+    spread,
     turns,
-    weight,
 )
 from ingot.passes.core import pattern, replace
 
@@ -45,15 +43,17 @@ def scale(op: torch_dialect.AtenMulScalarOp | torch_dialect.AtenDivScalarOp) -> 
 
 
 def _pair(x: Value, y: Value) -> tuple[Value, Value] | None:
-    """Return two activations of one shape, or an activation and a parameter over its features."""
+    """Return two activations of one shape, or an activation and a parameter over its features.
+
+    One that has size 1 where the other has more is repeated; both have a place for the tokens, or
+    the one that has none is a parameter.
+    """
     if shape(x) == shape(y):
         rows, others = features(x), features(y)
         return None if rows is None or others is None else (rows, others)
     for wide, narrow in ((x, y), (y, x)):
-        parameter = weight(narrow)
-        if parameter is None or arrangement(shape(wide)) is not Arrangement.FEATURES:
-            continue
-        rows = features(wide) if shape(narrow) == shape(wide)[-1:] else None
-        if rows is not None:
-            return rows, parameter
+        other = spread(narrow, wide)
+        rows = None if other is None else features(wide)
+        if other is not None and rows is not None:
+            return rows, other
     return None

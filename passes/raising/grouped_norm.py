@@ -1,15 +1,13 @@
 """Raises the root mean square norm of groups of features, with a weight for every feature."""
 
 from ingot.ir import Fill, Mul, RmsNorm, Value, torch_dialect
-from ingot.passes.bridging import as_torch, features, heads, same, shape, weight
+from ingot.passes.bridging import as_torch, features, heads, normed_by, same, shape, weight
 from ingot.passes.core import pattern, producer, replace
-
-from .rms_norm import normed_by
 
 _Views = torch_dialect.AtenViewOp | torch_dialect.AtenReshapeOp
 
 
-@pattern(benefit=2)
+@pattern(benefit=3)
 def grouped_norm(op: torch_dialect.AtenMulTensorOp) -> None:
     """`w * view(x * rsqrt(mean(x^2) + eps))`, x split into groups of features before."""
     for scale, joined in (op.operands, reversed(op.operands)):

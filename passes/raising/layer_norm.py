@@ -1,15 +1,13 @@
-"""Raises the layer norm over all features."""
+"""Raises the layer norm over all features, or over each head alone."""
 
-from ingot.ir import LayerNorm, torch_dialect
+from ingot.ir import Fill, LayerNorm, torch_dialect
 from ingot.passes.bridging import (
-    Arrangement,
-    arrangement,
     as_torch,
     features,
+    heads,
     integers,
     is_none,
     number,
-    shape,
     weight,
 )
 from ingot.passes.core import pattern, replace
@@ -17,15 +15,17 @@ from ingot.passes.core import pattern, replace
 
 @pattern
 def layer_norm(op: torch_dialect.AtenLayerNormOp) -> None:
-    """`aten.layer_norm(x, [F], w, b, eps)`; a norm without w stays in torch."""
+    """`aten.layer_norm(x, [D], w, b, eps)`, w and b of which may be missing."""
     x, normalized, scale, shift, eps, _ = op.operands
-    w = weight(scale)
-    if w is None or arrangement(shape(x)) is not Arrangement.FEATURES:
+    split, epsilon = heads(x), number(eps)
+    if split is None or epsilon is None or integers(normalized) != [split[1]]:
         return
+    ones = is_none(scale)
+    w = Fill(op.context, value=1.0, size=split[1]).out if ones else weight(scale)
     bias = None if is_none(shift) else weight(shift)
-    if bias is None and not is_none(shift):
+    if w is None or (bias is None and not is_none(shift)):
         return
-    rows, epsilon = features(x), number(eps)
-    if rows is None or epsilon is None or integers(normalized) != [shape(x)[-1]]:
-        return
-    replace(op, as_torch(LayerNorm(rows, w, bias, eps=float(epsilon)).out, op.result.type))
+    rows = features(x)
+    if rows is not None:
+        norm = LayerNorm(rows, w, bias, eps=float(epsilon), heads=split[0])
+        replace(op, as_torch(norm.out, op.result.type))

@@ -2,10 +2,9 @@
 
 from ingot.ir import Convert, Linear, Quant, Transpose, Value, torch_dialect
 from ingot.passes.bridging import (
-    Arrangement,
-    arrangement,
     as_torch,
     features,
+    heads,
     integers,
     is_none,
     is_number,
@@ -40,7 +39,7 @@ def mm(op: torch_dialect.AtenMmOp | torch_dialect.AtenMatmulOp) -> None:
 
 def _raise(op: torch_dialect.AtenLinearOp, x: Value, w: Value | None, bias: Value | None) -> None:
     """Replace `op` by a linear on w `[N, K]`, if x, w and bias are what that takes."""
-    if w is None or arrangement(shape(x)) is not Arrangement.FEATURES:
+    if w is None or (heads(x) or (0, 0))[0] != 1:
         return
     bias_weight = None
     if bias is not None and not is_none(bias):
