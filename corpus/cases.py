@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from .hand import HAND
+from .configs import HAND
 from .shrink import small_configs
 
 FAST = ("llama", "gpt2", "gemma2")

@@ -46,7 +46,10 @@ def shrunk(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     fields: dict[str, Any] = {}
     layers = _kept_layers(defaults, sizes)
     for name, value in defaults.items():
-        if isinstance(value, dict) and "model_type" in value:
+        if name == "per_layer_config" and isinstance(value, dict):
+            own = {int(layer): shrunk(one, changes) for layer, one in value.items()}
+            fields[name] = {str(new): own[old] for new, old in enumerate(layers) if old in own}
+        elif isinstance(value, dict) and "model_type" in value:
             inner = shrunk(value, changes)
             others = {k: v for k, v in value.items() if k not in BUILT_IN}
             fields[name] = {**others, **inner}

@@ -33,13 +33,13 @@ _BY_VALUE: Mapping[int, str] = {
     HEAD: """head_dim swa_head_dim global_head_dim dim_head d_head d_kv linear_key_head_dim
     linear_value_head_dim linear_head_dim kv_channels mamba_head_dim mamba_headdim v_head_dim
     qk_nope_head_dim index_head_dim attention_head_dim hidden_size_per_layer_input laurel_rank
-    attention_head_size mamba_d_state ssm_state_size state_size router_hidden_size
+    attention_head_size qk_rope_head_dim mamba_d_state ssm_state_size state_size router_hidden_size
     mamba_chunk_size chunk_size ple_embed_dim d_rel gated_norm_rank hc_lowrank adapter_rank
     o_lora_rank""",
-    8: """qk_rope_head_dim rotary_dim num_experts n_routed_experts num_local_experts
+    8: """rotary_dim num_experts n_routed_experts num_local_experts
     moe_num_experts time_step_rank mamba_dt_rank index_topk""",
     32: "q_lora_rank kv_lora_rank",
-    24: "qk_head_dim",
+    2 * HEAD: "qk_head_dim",
     1: """topk_group first_k_dense_replace n_shared_experts num_shared_experts
     moe_num_shared_experts num_dense_layers moe_layer_start_index num_kv_shared_layers
     zero_expert_num""",

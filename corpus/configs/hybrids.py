@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .sizes import POSITIONS, VOCABULARY
+from corpus.sizes import POSITIONS, VOCABULARY
 
 _COMMON = {
     "vocab_size": VOCABULARY,
@@ -134,4 +134,4 @@ HYBRIDS: Mapping[str, Mapping[str, Any]] = {
     "qwen3_5_moe_text": {**_ATTENTION, **_DELTA, **_SHARED_EXPERT},
     "olmo_hybrid": {**_ATTENTION, **_DELTA},
 }
-"""As `HAND`, by model type, or `type/variant`."""
+"""By model type, or `type/variant`."""
