@@ -12,6 +12,7 @@ from ingot.models import Checkpoint
 from ingot.targets import Build, Target
 
 from .kinds import layer_kinds
+from .pooled_head import head_entry
 from .report import report_json
 
 
@@ -44,6 +45,7 @@ def describe(target: Target, build: Build, checkpoint: Checkpoint) -> dict[str, 
     kept = stored.keys() <= compiled.keys() and "lm.quantize" not in build.module.text()
     return {
         "name": checkpoint.name,
+        **head_entry(checkpoint, build.facts.max_positions),
         "sources": {name: {"sha256": digest} for name, digest in checkpoint.sources.items()},
         "architecture": _architecture(build, checkpoint),
         "encodings": {

@@ -32,11 +32,21 @@ class ReferenceExecutor:
         num_pages: int = 64,
         max_step_tokens: int = 256,
         state_slots: int = 16,
+        row_width: int = 0,
+        token_types: int = 0,
     ) -> None:
+        """`row_width` and `token_types` are those of `Limits`: for a module that pools."""
         self._interpreter = Interpreter(module, weights)
         slots = state_slots if carries_state(module) else 0
         self._limits = Limits(
-            vocab_size, max_positions, PAGE_TOKENS, num_pages, max_step_tokens, slots
+            vocab_size,
+            max_positions,
+            PAGE_TOKENS,
+            num_pages,
+            max_step_tokens,
+            slots,
+            row_width,
+            token_types,
         )
         self._pools: dict[int, Pool] = {}
         self._states: dict[int, State] = {}
@@ -55,6 +65,7 @@ class ReferenceExecutor:
             rows=batch.row_ids.tolist(),
             caches=[self._gather(slots[:past]) for slots, past in places],
             states=self._states_of(batch),
+            token_types=batch.token_types.tolist() or None,
         )
         tokens = torch.from_numpy(batch.token_ids.astype(np.int32))
         positions = torch.from_numpy(batch.positions.astype(np.int32))

@@ -196,19 +196,18 @@ class LLM:
                 where="query",
                 hint="Give one query, or one for each document.",
             )
-        if self.task != "embed":
-            self.require("classify")
-            pairs = list(zip(queries, documents, strict=True))
-            return self.pooled.run(self.pooled.pairs(pairs))[:, 0]
-        distinct = list(dict.fromkeys(queries))
-        rows = self.pooled.run(self.pooled.sides(distinct, documents))
-        places = [distinct.index(one) for one in queries]
-        return self.pooled.similarities(rows[places], rows[len(distinct) :])
+        comparison = self.pooled.comparison(queries, documents)
+        return comparison.scores(self.pooled.run(comparison.sequences))
 
     def classify(self, texts: Text | Sequence[Text]) -> Float32Array:
         """Return the scores `[texts, classes]` of texts, after the model's own activation."""
         self.require("classify")
         return self.pooled.run(self.pooled.texts(_as_prompts(texts)))
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a sequence: prompt and output, or a text that is not cut."""
+        return self.engine.max_length if self._pooled is None else self._pooled.max_tokens
 
     @property
     def task(self) -> str:

@@ -6,6 +6,7 @@ without waiting in between.
 
 import queue
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,14 @@ Text = str | Sequence[int]
 QUERY_PROMPTS = ("query",)
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 """The prompts that sentence-transformers looks for on either side of a search, in this order."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to run to compare pairs of texts, and how the rows of that become their scores."""
+
+    sequences: list[Tokens]
+    scores: Callable[[Rows], Rows]
 
 
 class Pooled:
@@ -51,8 +60,14 @@ class Pooled:
             for one in texts
         ]
 
-    def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Tokens]:
-        """Return the tokens of each pair as a cross-encoder reads it; raises RequestError."""
+    def comparison(self, queries: Sequence[str], documents: Sequence[str]) -> "Comparison":
+        """Return how to score each query with the document of its index; raises RequestError.
+
+        A model that classifies reads each pair as one sequence.  One that embeds is given every
+        query and document once, with its prompt if there is one.
+        """
+        if self.head.task == "embed":
+            return self._similarity(queries, documents)
         self.require("classify")
         if self.width != 1:
             raise RequestError(
@@ -60,14 +75,19 @@ class Pooled:
                 where="model",
                 hint="Use classify.",
             )
-        return self._tokenizer().encode_pairs(pairs)
+        pairs = list(zip(queries, documents, strict=True))
+        return Comparison(self._tokenizer().encode_pairs(pairs), lambda rows: rows[:, 0])
 
-    def sides(self, queries: Sequence[str], documents: Sequence[str]) -> list[Tokens]:
-        """Return the tokens of queries, then of documents, each with its prompt if there is one."""
+    def _similarity(self, queries: Sequence[str], documents: Sequence[str]) -> "Comparison":
         known = self.head.prompts
         query = next((name for name in QUERY_PROMPTS if name in known), None)
         document = next((name for name in DOCUMENT_PROMPTS if name in known), None)
-        return self._encode(queries, query) + self._encode(documents, document)
+        first, second = list(dict.fromkeys(queries)), list(dict.fromkeys(documents))
+        sequences = self._encode(first, query) + self._encode(second, document)
+        left = [first.index(one) for one in queries]
+        right = [len(first) + second.index(one) for one in documents]
+        compare = _SIMILARITIES[self.head.similarity]
+        return Comparison(sequences, lambda rows: compare(rows[left], rows[right]))
 
     def submit(self, tokens: Tokens, row: Rows, sink: Sink) -> int:
         """Queue one sequence; its result is in `row` when `sink` hears of the end."""
@@ -90,20 +110,20 @@ class Pooled:
 
         For models that were trained so (Kusupati et al., 2022, Matryoshka).
         """
-        if dimensions is None or dimensions == rows.shape[1]:
+        self.check_dimensions(dimensions)
+        if dimensions is None or dimensions == self.width:
             return rows
-        if not 1 <= dimensions <= rows.shape[1]:
-            raise RequestError(
-                f"{dimensions} is not possible",
-                where="dimensions",
-                hint=f"Give 1 to {rows.shape[1]}.",
-            )
         short = rows[:, :dimensions]
         return _unit(short) if self.head.normalized else np.ascontiguousarray(short)
 
-    def similarities(self, queries: Rows, documents: Rows) -> Rows:
-        """Return how alike each query and document of one index are `[rows]`."""
-        return _SIMILARITIES[self.head.similarity](queries, documents)
+    def check_dimensions(self, dimensions: int | None) -> None:
+        """Raise RequestError for more dimensions than the model gives, or none."""
+        if dimensions is not None and not 1 <= dimensions <= self.width:
+            raise RequestError(
+                f"{dimensions} is not possible",
+                where="dimensions",
+                hint=f"Give 1 to {self.width}.",
+            )
 
     def require(self, task: str) -> None:
         """Raise RequestError unless the model was made for `task`."""

@@ -17,6 +17,7 @@ from ingot.runtime.llm import LLM
 from .calls import Admission
 from .chat import chat_completions
 from .completions import completions
+from .embeddings import embeddings
 from .errors import (
     ApiError,
     error_response,
@@ -27,10 +28,13 @@ from .errors import (
 )
 from .metrics import Metrics
 from .options import ServerOptions
+from .scoring import rerank, score
 from .state import ServerState, state_of
 from .tokens import detokenize, tokenize
 
 OPEN_PATHS = frozenset({"/health", "/metrics"})
+RERANK_PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")
+SCORE_PATHS = ("/v1/score", "/score")
 
 
 def create_app(model: LLM, options: ServerOptions, metrics: Metrics) -> ASGIApp:
@@ -43,6 +47,9 @@ def create_app(model: LLM, options: ServerOptions, metrics: Metrics) -> ASGIApp:
             Route("/v1/models/{name:path}", one_model),
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),
             Route("/v1/completions", completions, methods=["POST"]),
+            Route("/v1/embeddings", embeddings, methods=["POST"]),
+            *(Route(path, rerank, methods=["POST"]) for path in RERANK_PATHS),
+            *(Route(path, score, methods=["POST"]) for path in SCORE_PATHS),
             Route("/tokenize", tokenize, methods=["POST"]),
             Route("/detokenize", detokenize, methods=["POST"]),
         ],
@@ -91,7 +98,8 @@ def _model_entry(state: ServerState, name: str) -> dict[str, object]:
         "owned_by": "ingot",
         "root": state.model.name,
         "parent": None,
-        "max_model_len": state.model.engine.max_length,
+        "max_model_len": state.model.max_length,
+        "task": state.model.task,
     }
 
 

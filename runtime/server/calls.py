@@ -1,15 +1,16 @@
 """From the engine's thread to the event loop: the requests that one HTTP request makes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from ingot.runtime.engine import FinishReason, Output
+from ingot.runtime.engine import FinishReason, Output, Sink
 from ingot.runtime.llm import LLM
-from ingot.runtime.sampling import SamplingParams
 
 from .errors import ApiError
+
+T = TypeVar("T")
 
 
 class Admission:
@@ -39,15 +40,16 @@ class Admission:
 class Calls:
     """Several requests to the engine whose news are read as one stream; use with `async with`.
 
-    All of them are submitted at once, or none: raises `ApiError` 429 or `RequestError`.  Leaving
-    the block cancels what has not ended.
+    `submit` queues one of `requests` and returns its number.  All of them are submitted at once, or
+    none: raises `ApiError` 429 or `RequestError`.  Leaving the block cancels what has not ended.
     """
 
     def __init__(
         self,
         model: LLM,
         admission: Admission,
-        requests: Sequence[tuple[list[int], SamplingParams]],
+        requests: Sequence[T],
+        submit: Callable[[T, Sink], int],
     ) -> None:
         self._model, self._admission = model, admission
         self._loop = asyncio.get_running_loop()
@@ -56,8 +58,8 @@ class Calls:
         admission.enter(len(requests))
         self._entered = len(requests)
         try:
-            for index, (tokens, params) in enumerate(requests):
-                self._index[model.submit(tokens, params, self._sink)] = index
+            for index, one in enumerate(requests):
+                self._index[submit(one, self._sink)] = index
         except BaseException:
             self._cancel()
             raise

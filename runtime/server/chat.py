@@ -25,6 +25,7 @@ async def chat_completions(request: Request) -> Response:
     body = await read_body(request, ChatRequest, state.options.max_body_bytes)
     name = state.check_model(body.model)
     body.check_supported()
+    state.model.require("generate")
     prompt = await run_in_threadpool(_encode, state, body)
     defaults = state.model.default_params
     asked = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
@@ -33,7 +34,8 @@ async def chat_completions(request: Request) -> Response:
         max_tokens=defaults.max_tokens if asked is None else asked,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
     )
-    calls = Calls(state.model, state.admission, [(prompt, each) for each in params])
+    requests = [(prompt, each) for each in params]
+    calls = Calls(state.model, state.admission, requests, state.generate)
     head = {"id": new_id("chatcmpl"), "created": int(time.time()), "model": name}
     tokenizer = state.model.text.require_tokenizer()
     if body.stream:

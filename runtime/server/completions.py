@@ -26,6 +26,7 @@ async def completions(request: Request) -> Response:
     body = await read_body(request, CompletionRequest, state.options.max_body_bytes)
     name = state.check_model(body.model)
     body.check_supported()
+    state.model.require("generate")
     text = state.model.text
     prompts = await run_in_threadpool(lambda: [text.encode(prompt) for prompt in body.prompts()])
     params = body.params(
@@ -34,7 +35,7 @@ async def completions(request: Request) -> Response:
         logprobs=body.logprobs,
     )
     requests = [(prompt, each) for prompt in prompts for each in params]
-    calls = Calls(state.model, state.admission, requests)
+    calls = Calls(state.model, state.admission, requests, state.generate)
     head = {
         "id": new_id("cmpl"),
         "object": "text_completion",

@@ -71,6 +71,10 @@ class Metrics(Observer):
         assert request.finish_reason is not None
         self._finished.labels(self._name, _REASONS[request.finish_reason]).inc()
         self._whole.observe(now - request.arrival_time)
+        if request.whole and request.start_time:
+            self._prompt.inc(request.num_prompt)
+            self._queued.observe(request.start_time - request.arrival_time)
+            self._prefill.observe(now - request.start_time)
         first = self._first_token_times.pop(request.request_id, None)
         if first is not None:
             self._decode.observe(now - first)

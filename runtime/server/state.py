@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from ingot.runtime.engine import Sink
 from ingot.runtime.llm import LLM
+from ingot.runtime.sampling import SamplingParams
 
 from .calls import Admission
 from .errors import ApiError
@@ -24,6 +26,11 @@ class ServerState:
     admission: Admission
     names: tuple[str, ...]
     created: int = field(default_factory=lambda: int(time.time()))
+
+    def generate(self, request: tuple[list[int], SamplingParams], sink: Sink) -> int:
+        """Queue one request for tokens, for `Calls`."""
+        tokens, params = request
+        return self.model.submit(tokens, params, sink)
 
     def check_model(self, name: str | None) -> str:
         """Return the name to answer with; `ApiError` 404 for a model that is not here."""
