@@ -19,13 +19,17 @@ from .plan import PlanFile
 KV_SHARE = 0.25
 """Share of the available memory that the KV cache takes by default; it is touched as it fills."""
 MAX_KV_PAGES = 1 << 16
+STATE_SHARE = 0.25
+"""Share of the available memory that states may take by default; it is touched when used."""
+MAX_STATE_SLOTS = 64
 
 
 class NativeExecutor:
     """An executor on the CPU; see `Executor` for the contract of `step` and `close`.
 
     `threads` defaults to the CPUs that the process may use.  The KV cache has `kv_pages` pages, or
-    what fits `kv_memory` bytes, or a quarter of the available memory.  Raises `ArtifactError` where
+    what fits `kv_memory` bytes, or a quarter of the available memory.  A model with state holds
+    that of `state_slots` sequences: by default 64, or as many as fit a quarter of the memory.  Raises `ArtifactError` where
     the artifact has no sound plan for this CPU, `UsageError` where the memory holds no page.
     """
 
@@ -37,6 +41,7 @@ class NativeExecutor:
         max_step_tokens: int = 512,
         kv_pages: int | None = None,
         kv_memory: int | None = None,
+        state_slots: int | None = None,
     ) -> None:
         self.level = choose_level(_carried_levels(artifact))
         plan_file = PlanFile.parse(artifact.read_json(CPU_PLAN), f"{artifact.path}/{CPU_PLAN}")
@@ -48,17 +53,17 @@ class NativeExecutor:
             where=f"{artifact.path}/{object_name}",
         )
         pages = kv_pages if kv_pages is not None else _pages(plan_file, kv_memory)
+        slots = _state_slots(plan_file, state_slots)
         plan = plan_file.resolve(self._kernels.addresses, artifact.weights)
+        team = usable_threads() if threads is None else threads
         try:
-            self._native = _native.Executor(
-                plan, max_step_tokens, pages, usable_threads() if threads is None else threads
-            )
+            self._native = _native.Executor(plan, max_step_tokens, pages, slots, team)
         except ValueError as error:
             raise UsageError(
                 str(error), hint="Change threads, max_step_tokens or the size of the KV cache."
             ) from error
         self.threads = self._native.threads
-        self.limits = _limits(plan_file, pages, self._native.max_step_tokens)
+        self.limits = _limits(plan_file, pages, slots, self._native.max_step_tokens)
 
     def step(self, batch: StepBatch) -> NDArray[np.float32]:
         """Run one step; returns `[R, width]`, whose rows may be further apart than that."""
@@ -69,6 +74,7 @@ class NativeExecutor:
             _contiguous(batch.block_tables),
             _contiguous(batch.row_ids),
             _contiguous(batch.token_types),
+            _contiguous(batch.state_slots),
         )
 
     def close(self) -> None:
@@ -112,7 +118,17 @@ def _pages(plan: PlanFile, kv_memory: int | None) -> int:
     return pages
 
 
-def _limits(plan: PlanFile, pages: int, max_step_tokens: int) -> Limits:
+def _state_slots(plan: PlanFile, wanted: int | None) -> int:
+    """Return how many sequences' states to hold, 0 for a model without state."""
+    size = sum(plan.state_bytes)
+    if not size:
+        return 0
+    if wanted is not None:
+        return wanted
+    return max(1, min(MAX_STATE_SLOTS, int(STATE_SHARE * available_memory()) // size))
+
+
+def _limits(plan: PlanFile, pages: int, state_slots: int, max_step_tokens: int) -> Limits:
     limits = plan.document["limits"]
     return Limits(
         vocab_size=limits["vocab_size"],
@@ -122,4 +138,5 @@ def _limits(plan: PlanFile, pages: int, max_step_tokens: int) -> Limits:
         max_step_tokens=max_step_tokens,
         row_width=limits.get("row_width", 0),
         token_types=limits.get("token_types", 0),
+        state_slots=state_slots,
     )

@@ -29,6 +29,7 @@ _STEP_SLOTS = {
         "block_stride",
         "token_types",
         "starts",
+        "sequences",
     },
 }
 
@@ -71,6 +72,14 @@ class PlanFile:
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(self.where, _reason(error)) from error
 
+    @property
+    def state_bytes(self) -> list[int]:
+        """Bytes of one sequence in each pool of states."""
+        try:
+            return [int(state["bytes"]) for state in self.document.get("states", [])]
+        except (KeyError, TypeError, ValueError) as error:
+            raise _malformed(self.where, _reason(error)) from error
+
     def resolve(
         self, kernels: Mapping[str, int], weights: Mapping[str, NDArray[np.uint8]]
     ) -> _native.Plan:
@@ -98,6 +107,7 @@ def _plan(
         row_width=limits.get("row_width", 0),
         token_types=limits.get("token_types", 0),
         kv_page_bytes=[layer["bytes_per_page"] for layer in cache["layers"]],
+        state_bytes=[state["bytes"] for state in document.get("states", [])],
         logits=document["logits"],
         buffers=[_buffer(buffer) for buffer in document["buffers"]],
         weights=[_native.Weight(name, w.ctypes.data, w.nbytes) for name, w in weights.items()],
@@ -139,6 +149,8 @@ def _slot(slot: list[Any], weights: Mapping[str, int]) -> _native.Slot:
             return _native.Slot(_native.SlotKind.integer, 0, value)
         case ["kv", layer]:
             return _native.Slot(_native.SlotKind.kv, layer)
+        case ["state", index]:
+            return _native.Slot(_native.SlotKind.state, index)
         case ["field" | "input" as group, name] if name in _STEP_SLOTS[group]:
             return _native.Slot(_native.SlotKind[name])
     raise ValueError(f"unknown slot {slot}")

@@ -26,8 +26,9 @@ std::span<const std::int32_t> span_of(const Array &array) {
 // The executor as Python holds it: close() lets it go while the object lives on.
 class ClosableExecutor {
  public:
-  ClosableExecutor(const Plan &plan, std::int64_t max_step_tokens, std::int64_t pages, int threads)
-      : executor_(std::make_unique<Executor>(plan, max_step_tokens, pages, threads)) {}
+  ClosableExecutor(const Plan &plan, std::int64_t max_step_tokens, std::int64_t pages,
+                   std::int64_t state_slots, int threads)
+      : executor_(std::make_unique<Executor>(plan, max_step_tokens, pages, state_slots, threads)) {}
 
   Executor &get() {
     if (!executor_) fail("the executor is closed");
@@ -39,7 +40,7 @@ class ClosableExecutor {
   }
   LogitsArray step(const Array1 &token_ids, const Array1 &positions, const Array1 &starts,
                    const Array2 &block_tables, const Array1 &row_ids,
-                   const Array1 &token_types) {
+                   const Array1 &token_types, const Array1 &state_slots) {
     const Batch batch{span_of(token_ids),
                       span_of(positions),
                       span_of(starts),
@@ -47,7 +48,8 @@ class ClosableExecutor {
                       static_cast<std::int64_t>(block_tables.shape(0)),
                       static_cast<std::int64_t>(block_tables.shape(1)),
                       span_of(row_ids),
-                      span_of(token_types)};
+                      span_of(token_types),
+                      span_of(state_slots)};
     const Logits logits = run(get(), batch);
     auto *owner = new std::shared_ptr<MappedMemory>(logits.owner);
     const nb::capsule capsule(owner, [](void *pointer) noexcept {
@@ -81,12 +83,14 @@ void bind_plan(nb::module_ &module) {
   nb::enum_<UnitKind>(module, "UnitKind")
       .value("count", UnitKind::count)
       .value("per_row", UnitKind::per_row)
-      .value("tasks", UnitKind::tasks);
+      .value("tasks", UnitKind::tasks)
+      .value("sequences", UnitKind::sequences);
   nb::enum_<SlotKind>(module, "SlotKind")
       .value("buffer", SlotKind::buffer)
       .value("weight", SlotKind::weight)
       .value("integer", SlotKind::integer)
       .value("kv", SlotKind::kv)
+      .value("state", SlotKind::state)
       .value("tokens", SlotKind::tokens)
       .value("rows", SlotKind::rows)
       .value("token_ids", SlotKind::token_ids)
@@ -97,7 +101,8 @@ void bind_plan(nb::module_ &module) {
       .value("block_tables", SlotKind::block_tables)
       .value("block_stride", SlotKind::block_stride)
       .value("token_types", SlotKind::token_types)
-      .value("starts", SlotKind::starts);
+      .value("starts", SlotKind::starts)
+      .value("sequences", SlotKind::sequences);
   nb::class_<Buffer>(module, "Buffer")
       .def(nb::init<std::string, Rows, std::int64_t, std::int64_t>(), "name"_a, "rows"_a,
            "row_bytes"_a, "offset_bytes"_a);
@@ -116,11 +121,11 @@ void bind_plan(nb::module_ &module) {
            "slots"_a);
   nb::class_<Plan>(module, "Plan")
       .def(nb::init<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                    std::vector<std::int64_t>,
-                    std::int64_t, std::vector<Buffer>, std::vector<Weight>, std::vector<Launch>>(),
-           "vocab_size"_a, "max_positions"_a, "page_tokens"_a, "row_width"_a,
-           "token_types"_a, "kv_page_bytes"_a, "logits"_a,
-           "buffers"_a, "weights"_a, "launches"_a)
+                    std::vector<std::int64_t>, std::vector<std::int64_t>, std::int64_t,
+                    std::vector<Buffer>, std::vector<Weight>, std::vector<Launch>>(),
+           "vocab_size"_a, "max_positions"_a, "page_tokens"_a, "row_width"_a, "token_types"_a,
+           "kv_page_bytes"_a, "state_bytes"_a, "logits"_a, "buffers"_a, "weights"_a,
+           "launches"_a)
       .def("validate", &Plan::validate)
       .def_prop_ro("arena_bytes_per_row", &Plan::arena_bytes_per_row);
 }
@@ -137,12 +142,12 @@ std::vector<std::pair<std::string, double>> profile_of(ClosableExecutor &executo
 void bind_executor(nb::module_ &module) {
   bind_plan(module);
   nb::class_<ClosableExecutor>(module, "Executor")
-      .def(nb::init<const Plan &, std::int64_t, std::int64_t, int>(), "plan"_a,
-           "max_step_tokens"_a, "pages"_a, "threads"_a)
+      .def(nb::init<const Plan &, std::int64_t, std::int64_t, std::int64_t, int>(), "plan"_a,
+           "max_step_tokens"_a, "pages"_a, "state_slots"_a, "threads"_a)
       .def("step", &ClosableExecutor::step, nb::arg("token_ids").noconvert(),
            nb::arg("positions").noconvert(), nb::arg("starts").noconvert(),
            nb::arg("block_tables").noconvert(), nb::arg("row_ids").noconvert(),
-           nb::arg("token_types").noconvert())
+           nb::arg("token_types").noconvert(), nb::arg("state_slots").noconvert())
       .def("close", &ClosableExecutor::close)
       .def_prop_ro("threads", [](ClosableExecutor &self) { return self.get().threads(); })
       .def_prop_ro("max_step_tokens",

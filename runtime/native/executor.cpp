@@ -9,21 +9,23 @@
 namespace ingot {
 namespace {
 
-StepLimits make_limits(const Plan &plan, std::int64_t max_step_tokens, std::int64_t pages) {
+StepLimits make_limits(const Plan &plan, std::int64_t max_step_tokens, std::int64_t pages,
+                       std::int64_t state_slots) {
   plan.validate();
   if (max_step_tokens < 1 || max_step_tokens > 1 << 20)
     fail("steps of ", max_step_tokens, " tokens: expected 1 to ", 1 << 20);
   if (pages < 1 || pages * plan.page_tokens > INT32_MAX)
     fail("a KV cache of ", pages, " pages: expected 1 to ", INT32_MAX / plan.page_tokens);
+  if (!plan.state_bytes.empty() && (state_slots < 1 || state_slots > 1 << 20))
+    fail("states of ", state_slots, " sequences: expected 1 to ", 1 << 20);
   const std::int64_t capacity = (max_step_tokens + 15) / 16 * 16;
   return {plan.vocab_size, plan.max_positions, plan.page_tokens, pages, capacity, plan.width(),
-          plan.token_types, plan.row_width > 0};
+          plan.token_types, plan.row_width > 0, plan.state_bytes.empty() ? 0 : state_slots};
 }
 
-// The bytes of a page of all pools of KV cache before one.
-std::int64_t bytes_before(const Plan &plan, std::int64_t pool) {
-  const auto first = plan.kv_page_bytes.begin();
-  return std::accumulate(first, first + pool, std::int64_t{0});
+// The bytes of a page, or of a sequence's state, in all pools before one.
+std::int64_t bytes_before(const std::vector<std::int64_t> &bytes, std::int64_t pool) {
+  return std::accumulate(bytes.begin(), bytes.begin() + pool, std::int64_t{0});
 }
 
 // Marks the executor as running for as long as it lives.
@@ -42,12 +44,14 @@ class BusyGuard {
 
 }  // namespace
 
-Executor::Executor(Plan plan, std::int64_t max_step_tokens, std::int64_t pages, int threads)
+Executor::Executor(Plan plan, std::int64_t max_step_tokens, std::int64_t pages,
+                   std::int64_t state_slots, int threads)
     : plan_(std::move(plan)),
-      limits_(make_limits(plan_, max_step_tokens, pages)),
+      limits_(make_limits(plan_, max_step_tokens, pages, state_slots)),
       inputs_(limits_),
       arena_(std::make_shared<MappedMemory>(plan_.arena_bytes_per_row() * limits_.capacity)),
       kv_cache_(plan_.kv_bytes_per_page() * pages),
+      states_(plan_.state_bytes_per_sequence() * limits_.state_slots),
       scratch_(SCRATCH_BYTES * static_cast<std::size_t>(std::max(threads, 1))),
       counters_(plan_.launches.size()),
       team_(threads) {
@@ -78,7 +82,11 @@ std::int64_t Executor::fixed_value(const Slot &slot) const {
     case SlotKind::weight:
       return static_cast<std::int64_t>(plan_.weights[slot.index].address) + slot.offset;
     case SlotKind::kv:
-      return address(kv_cache_.data()) + limits_.pages * bytes_before(plan_, slot.index);
+      return address(kv_cache_.data()) +
+             limits_.pages * bytes_before(plan_.kv_page_bytes, slot.index);
+    case SlotKind::state:
+      return address(states_.data()) +
+             limits_.state_slots * bytes_before(plan_.state_bytes, slot.index);
     default:
       return slot.offset;
   }
@@ -97,6 +105,7 @@ std::int64_t Executor::step_value(SlotKind kind) const {
     case SlotKind::block_tables: return address(inputs_.block_tables());
     case SlotKind::token_types: return address(inputs_.token_types());
     case SlotKind::starts: return address(inputs_.starts());
+    case SlotKind::sequences: return address(inputs_.sequences());
     default: return inputs_.block_stride();
   }
 }
@@ -107,6 +116,7 @@ std::int64_t Executor::units_of(const Launch &launch) const {
   switch (launch.unit_kind) {
     case UnitKind::per_row: return launch.units * rows;
     case UnitKind::tasks: return launch.units * inputs_.task_count();
+    case UnitKind::sequences: return launch.units * inputs_.sequence_count();
     default: return launch.units;
   }
 }
@@ -124,7 +134,9 @@ void Executor::prepare() {
           [rows](const Variant &v) { return v.max_rows == -1 || rows <= v.max_rows; });
       counters_[i].next.store(0, std::memory_order_relaxed);
       dispatches_.push_back({reinterpret_cast<Kernel>(variant->kernel), slots_[i].data(), units,
-                             launch.grain, i, launch.unit_kind == UnitKind::tasks,
+                             launch.grain, i,
+                             launch.unit_kind == UnitKind::tasks ||
+                                 launch.unit_kind == UnitKind::sequences,
                              launch.barrier});
     } else if (launch.barrier && !dispatches_.empty()) {
       dispatches_.back().barrier = true;  // it also stood for the launches before it

@@ -2,9 +2,9 @@
 //
 // Contract: step() checks and copies the batch, then runs every launch in one dispatch of the team,
 // with a barrier only after launches that ask for one.  Launches with a fixed number of units or units
-// for each row are split into one contiguous share a thread; those over attention tasks are taken in
-// turn, `grain` units at a time, as their costs differ.  The logits stay valid until the next step().
-// Ownership: the executor owns the arena, the KV cache and the threads; kernels and weights belong to
+// for each row are split into one contiguous share a thread; those over attention tasks or sequences are
+// taken in turn, `grain` units at a time, as their costs differ.  The logits stay valid until the next step().
+// Ownership: the executor owns the arena, the KV cache, the states and the threads; kernels and weights belong to
 // the caller and must outlive it.  The arena is shared with whoever holds a view of the logits.
 // Failure: Error from the constructor (plan, sizes, memory) and from step() (batch, before anything is
 // written; or a second step() while one is running).
@@ -39,7 +39,8 @@ class Executor {
  public:
   static constexpr std::size_t SCRATCH_BYTES = std::size_t{256} << 10;
 
-  Executor(Plan plan, std::int64_t max_step_tokens, std::int64_t pages, int threads);
+  Executor(Plan plan, std::int64_t max_step_tokens, std::int64_t pages, std::int64_t state_slots,
+           int threads);
 
   Logits step(const Batch &batch);
 
@@ -80,6 +81,7 @@ class Executor {
   StepInputs inputs_;
   std::shared_ptr<MappedMemory> arena_;
   MappedMemory kv_cache_;
+  MappedMemory states_;
   MappedMemory scratch_;
   std::vector<std::vector<std::int64_t>> slots_;
   std::vector<Patch> patches_;

@@ -41,6 +41,9 @@ void check_slot(const Plan &plan, const Launch &launch, const Slot &slot) {
       expect(indexes(slot.index, plan.kv_page_bytes), where,
              "a slot names a layer of the KV cache that is not there");
       break;
+    case SlotKind::state:
+      expect(indexes(slot.index, plan.state_bytes), where, "a slot names a state that is not there");
+      break;
     default:
       break;
   }
@@ -70,6 +73,9 @@ void check_limits(const Plan &plan) {
   for (const std::int64_t bytes : plan.kv_page_bytes)
     expect(within(bytes, 1, MOST) && bytes % CACHE_LINE == 0, where,
            "bytes_per_page is no multiple of 64");
+  for (const std::int64_t bytes : plan.state_bytes)
+    expect(within(bytes, 1, MOST) && bytes % CACHE_LINE == 0, where,
+           "the bytes of a state are no multiple of 64");
 }
 
 }  // namespace
@@ -105,6 +111,10 @@ std::int64_t Plan::arena_bytes_per_row() const {
 
 std::int64_t Plan::kv_bytes_per_page() const {
   return std::accumulate(kv_page_bytes.begin(), kv_page_bytes.end(), std::int64_t{0});
+}
+
+std::int64_t Plan::state_bytes_per_sequence() const {
+  return std::accumulate(state_bytes.begin(), state_bytes.end(), std::int64_t{0});
 }
 
 }  // namespace ingot

@@ -16,7 +16,7 @@ using Kernel = void (*)(const std::int64_t *slots, std::int64_t begin, std::int6
                         void *scratch);
 
 enum class Rows { tokens, rows };
-enum class UnitKind { count, per_row, tasks };
+enum class UnitKind { count, per_row, tasks, sequences };
 
 // What a slot holds; those from `tokens` on change from step to step.
 enum class SlotKind {
@@ -24,6 +24,7 @@ enum class SlotKind {
   weight,  // address of weight `index`, plus `offset` bytes
   integer,  // `offset`
   kv,  // address of pool `index` of the KV cache
+  state,  // address of pool `index` of the states
   tokens,
   rows,
   token_ids,
@@ -35,6 +36,7 @@ enum class SlotKind {
   block_stride,
   token_types,
   starts,
+  sequences,
 };
 
 struct Buffer {
@@ -66,7 +68,7 @@ struct Launch {
   std::vector<Variant> variants;  // smallest max_rows first; the last serves any number
   Rows rows;
   UnitKind unit_kind;
-  std::int64_t units;  // fixed, or for each row or attention task
+  std::int64_t units;  // fixed, or for each row, attention task or sequence
   std::int64_t grain;
   bool barrier;  // what follows depends on this launch, or on one before it
   std::vector<Slot> slots;
@@ -79,6 +81,7 @@ struct Plan {
   std::int64_t row_width;  // of a model that gives a row a sequence; 0: logits
   std::int64_t token_types;  // 0: the model does not read them
   std::vector<std::int64_t> kv_page_bytes;  // of each pool; attention layers may share one
+  std::vector<std::int64_t> state_bytes;  // a sequence, of each pool of states
   std::int64_t logits;  // index of the buffer; float32
   std::vector<Buffer> buffers;
   std::vector<Weight> weights;
@@ -88,6 +91,7 @@ struct Plan {
   std::int64_t arena_bytes_per_row() const;
   std::int64_t width() const { return row_width > 0 ? row_width : vocab_size; }  // of a result's row
   std::int64_t kv_bytes_per_page() const;  // of one page in all pools together
+  std::int64_t state_bytes_per_sequence() const;  // in all pools together
 };
 
 }  // namespace ingot

@@ -43,6 +43,7 @@ StepInputs::StepInputs(const StepLimits &limits) : limits_(limits) {
   for (auto *array : {&token_ids_, &positions_, &row_ids_, &slots_, &token_types_}) array->resize(size);
   starts_.resize(size + 1);
   tasks_.resize(size * TASK_WORDS);  // one a token at most
+  sequences_.resize(size * SEQUENCE_WORDS);
 }
 
 void StepInputs::fill(const Batch &batch) {
@@ -64,6 +65,7 @@ void StepInputs::fill(const Batch &batch) {
     fill_slots(batch, sequence);
   std::fill_n(slots_.begin() + tokens_, PADDING, 0);
   fill_tasks(batch);
+  fill_sequences(batch);
 }
 
 void StepInputs::check(const Batch &batch) const {
@@ -84,6 +86,7 @@ void StepInputs::check(const Batch &batch) const {
   check_range("row_ids", batch.row_ids, tokens);
   check_ascending("row_ids", batch.row_ids);
   check_pooled(batch);
+  check_states(batch);
   for (std::int64_t sequence = 0; sequence < batch.sequences; ++sequence)
     check_sequence(batch, sequence);
 }
@@ -98,6 +101,18 @@ void StepInputs::check_pooled(const Batch &batch) const {
   for (std::int64_t sequence = 0; sequence < batch.sequences; ++sequence)
     if (batch.positions[batch.starts[sequence]] != 0)
       fail("sequence ", sequence, " is not whole");
+}
+
+void StepInputs::check_states(const Batch &batch) const {
+  if (limits_.state_slots == 0) return;
+  const auto &slots = batch.state_slots;
+  if (static_cast<std::int64_t>(slots.size()) != batch.sequences)
+    fail(slots.size(), " state slots for ", batch.sequences, " sequences");
+  check_range("state_slots", slots, limits_.state_slots);
+  std::vector<std::int32_t> sorted(slots.begin(), slots.end());
+  std::sort(sorted.begin(), sorted.end());
+  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end())
+    fail("two sequences have one state slot");
 }
 
 void StepInputs::check_sequence(const Batch &batch, std::int64_t sequence) const {
@@ -125,6 +140,18 @@ void StepInputs::fill_slots(const Batch &batch, std::int64_t sequence) {
     const std::int64_t page = pages[position / limits_.page_tokens];
     slots_[token] = static_cast<std::int32_t>(page * limits_.page_tokens +
                                               position % limits_.page_tokens);
+  }
+}
+
+void StepInputs::fill_sequences(const Batch &batch) {
+  sequence_count_ = batch.sequences;
+  std::int32_t *words = sequences_.data();
+  for (std::int64_t sequence = 0; sequence < batch.sequences; ++sequence) {
+    const std::int32_t begin = batch.starts[sequence];
+    *words++ = begin;
+    *words++ = batch.starts[sequence + 1] - begin;
+    *words++ = batch.positions[begin];
+    *words++ = limits_.state_slots == 0 ? 0 : batch.state_slots[sequence];
   }
 }
 

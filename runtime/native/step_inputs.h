@@ -23,6 +23,7 @@ struct StepLimits {
   std::int64_t width;  // of a result's row
   std::int64_t token_types;
   bool pooled;  // a row a sequence, which is whole
+  std::int64_t state_slots;  // sequences whose state is held; 0: the model has none
 };
 
 // A batch as the engine gives it; block_tables is [sequences, blocks], row-major.
@@ -35,12 +36,14 @@ struct Batch {
   std::int64_t blocks;
   std::span<const std::int32_t> row_ids;
   std::span<const std::int32_t> token_types;  // empty: all 0
+  std::span<const std::int32_t> state_slots;  // of each sequence; read where the model has state
 };
 
 class StepInputs {
  public:
   static constexpr std::int64_t TASK_TOKENS = 8;
   static constexpr std::int64_t TASK_WORDS = 8;
+  static constexpr std::int64_t SEQUENCE_WORDS = 4;  // first token, tokens, position, state slot
   static constexpr std::int64_t PADDING = 16;
 
   explicit StepInputs(const StepLimits &limits);
@@ -49,6 +52,7 @@ class StepInputs {
   std::int64_t tokens() const { return tokens_; }
   std::int64_t rows() const { return rows_; }
   std::int64_t task_count() const { return task_count_; }
+  std::int64_t sequence_count() const { return sequence_count_; }
   std::int64_t block_stride() const { return block_stride_; }
   const std::int32_t *token_ids() const { return token_ids_.data(); }
   const std::int32_t *positions() const { return positions_.data(); }
@@ -58,18 +62,21 @@ class StepInputs {
   const std::int32_t *block_tables() const { return block_tables_.data(); }
   const std::int32_t *token_types() const { return token_types_.data(); }
   const std::int32_t *starts() const { return starts_.data(); }
+  const std::int32_t *sequences() const { return sequences_.data(); }
 
  private:
   void check(const Batch &batch) const;
   void check_pooled(const Batch &batch) const;
   void check_sequence(const Batch &batch, std::int64_t sequence) const;
+  void check_states(const Batch &batch) const;
+  void fill_sequences(const Batch &batch);
   void fill_slots(const Batch &batch, std::int64_t sequence);
   void fill_tasks(const Batch &batch);
 
   const StepLimits limits_;
-  std::int64_t tokens_ = 0, rows_ = 0, task_count_ = 0, block_stride_ = 0;
+  std::int64_t tokens_ = 0, rows_ = 0, task_count_ = 0, sequence_count_ = 0, block_stride_ = 0;
   std::vector<std::int32_t> token_ids_, positions_, row_ids_, slots_, tasks_, block_tables_;
-  std::vector<std::int32_t> token_types_, starts_;
+  std::vector<std::int32_t> token_types_, starts_, sequences_;
 };
 
 }  // namespace ingot

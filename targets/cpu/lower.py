@@ -155,7 +155,7 @@ def _plan(context: Context, logits: int) -> Plan:
         token_types=_token_types(context.module),
     )
     cache = KvCache(context.kv_dtype, tuple(context.pools.values()))
-    return Plan(limits, cache, buffers, launches, logits)
+    return Plan(limits, cache, buffers, launches, logits, tuple(context.states))
 
 
 def _row_width(module: Module) -> int:

@@ -24,6 +24,7 @@ StepInput = Literal[
     "block_stride",
     "token_types",
     "starts",
+    "sequences",
 ]
 Json = dict[str, "Json"] | list["Json"] | str | int | bool | None
 
@@ -66,6 +67,16 @@ class KvCache:
 
     def to_json(self) -> Json:
         return {"dtype": self.dtype, "layers": [_record(layer) for layer in self.layers]}
+
+
+@dataclass(frozen=True)
+class State:
+    """What one layer carries from token to token under `name`: `bytes` a sequence, a pool of its
+    own."""
+
+    layer: int
+    name: str
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -140,14 +151,24 @@ class KvSlot:
         return ["kv", self.index]
 
 
-Slot = BufferSlot | WeightSlot | IntSlot | FieldSlot | InputSlot | KvSlot
+@dataclass(frozen=True)
+class StateSlot:
+    """The address of the pool of states at `index` in the plan's list."""
+
+    index: int
+
+    def to_json(self) -> Json:
+        return ["state", self.index]
+
+
+Slot = BufferSlot | WeightSlot | IntSlot | FieldSlot | InputSlot | KvSlot | StateSlot
 
 
 @dataclass(frozen=True)
 class Units:
-    """How much work a launch has: `number`, or `number` times the rows or the attention tasks."""
+    """How much work a launch has: `number`, or that times the rows, attention tasks or sequences."""
 
-    kind: Literal["count", "per_row", "tasks"]
+    kind: Literal["count", "per_row", "tasks", "sequences"]
     number: int
 
 
@@ -196,6 +217,7 @@ class Plan:
     buffers: tuple[Buffer, ...]
     launches: tuple[Launch, ...]
     logits: int
+    states: tuple[State, ...] = ()
 
     @property
     def arena_bytes_per_row(self) -> int:
@@ -208,6 +230,7 @@ class Plan:
             "version": PLAN_VERSION,
             "limits": _record(self.limits),
             "kv_cache": self.kv_cache.to_json(),
+            "states": [_record(state) for state in self.states],
             "buffers": [_record(buffer) for buffer in self.buffers],
             "launches": [launch.to_json() for launch in self.launches],
             "logits": self.logits,
@@ -227,5 +250,5 @@ class Plan:
         return "{" + ",\n".join(lines) + "}\n"
 
 
-def _record(value: Limits | KvLayer | Buffer) -> Json:
+def _record(value: Limits | KvLayer | State | Buffer) -> Json:
     return {field.name: getattr(value, field.name) for field in fields(value)}

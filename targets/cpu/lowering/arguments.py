@@ -11,6 +11,7 @@ from ingot.targets.cpu.plan import (
     KvSlot,
     Rows,
     Slot,
+    StateSlot,
     StepInput,
     WeightSlot,
 )
@@ -104,6 +105,12 @@ def weight(name: str, byte_offset: int = 0) -> Argument:
 def read_cache(index: int) -> Argument:
     """Pass a pool of the KV cache to a kernel that reads it."""
     return Argument(KvSlot(index), reads=(Access(f"kv {index}", 0, 1),))
+
+
+def update_state(index: int) -> Argument:
+    """Pass a pool of states to a kernel that goes on from them."""
+    access = (Access(f"state {index}", 0, 1),)
+    return Argument(StateSlot(index), reads=access, writes=access)
 
 
 def write_cache(index: int) -> Argument:

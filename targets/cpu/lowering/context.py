@@ -7,7 +7,7 @@ from ingot.ir import Module, Operation, Rope, Value
 from ingot.targets.base import ModelFacts, PackedWeight
 from ingot.targets.cpu.kernel import Kernel
 from ingot.targets.cpu.memory import BufferRequest, Effects
-from ingot.targets.cpu.plan import KvDtype, KvLayer, Launch, Rows, Units, Variant
+from ingot.targets.cpu.plan import KvDtype, KvLayer, Launch, Rows, State, Units, Variant
 
 from .arguments import Argument, View
 
@@ -36,6 +36,7 @@ class Context:
     weights: dict[str, PackedWeight] = field(default_factory=dict)
     weight_names: dict[tuple[str, str], str] = field(default_factory=dict)
     pools: dict[tuple[Value, Value], KvLayer] = field(default_factory=dict)
+    states: list[State] = field(default_factory=list)
     rope_tables: dict[tuple[object, ...], View] = field(default_factory=dict)
     deferred_ropes: dict[Value, Rope] = field(default_factory=dict)
     done: set[Operation] = field(default_factory=set)
