@@ -1,4 +1,4 @@
-"""Causal attention over a paged KV cache: one arithmetic for prefill and decode.
+"""Attention over a paged KV cache: one arithmetic for prefill and decode.
 
 A unit of work is one KV head of one task (up to 8 neighbouring tokens of a sequence).  Its rows go
 through the sequence's pages in order, and each page is read once for all of them: scores with
@@ -18,6 +18,7 @@ from ingot.targets.cpu.build import (
     Value,
     constant,
     loop,
+    maximum,
     reduce_add,
     select,
     splat,
@@ -29,7 +30,8 @@ from ingot.targets.cpu.plan import PAGE_TOKENS
 
 from .attention_scores import scores_of
 from .attention_shape import TASK_BYTES, AttentionShape, Blocking, ScratchLayout, blocking_of
-from .attention_softmax import LOWEST, mask_scores, query_factor, softmax_page
+from .attention_sight import Scorer, first_seen, last_seen
+from .attention_softmax import LOG2_E, LOWEST, query_factor, softmax_page
 from .attention_values import add_values
 from .elementwise_groups import GROUP, Group, each_group
 from .elementwise_lanes import load_lanes
@@ -41,24 +43,40 @@ _VECTOR = F32.x(16)
 _TO_SECOND_CACHE = 2
 
 
-def can_round(head_dim: int) -> bool:
+def can_round(value_dim: int) -> bool:
     """Whether attention can write rounded rows: groups of 32 must not straddle heads."""
-    return head_dim % GROUP == 0
+    return value_dim % GROUP == 0
 
 
 def attention_kernel(shape: AttentionShape) -> Kernel:
     """`lm.attention` on keys and values that are already in the cache.
 
     Units are tasks · kv_heads; unit i is KV head i % kv_heads of task i / kv_heads.  Slots: q,
-    q_stride, pages (the layer's pool), tasks, block_tables, y, y_stride; strides in bytes.
+    q_stride, pages (the layer's pool), tasks, block_tables, (sinks,) (slopes,) y, y_stride; strides
+    in bytes.
     """
-    assert shape.sink == "float" or can_round(shape.head_dim)
-    options = (f"window{shape.window}" if shape.window else "", shape.softcap or "", shape.sink)
+    assert shape.sink == "float" or can_round(shape.value_features)
+    assert shape.pass_tokens, f"{shape.group} heads of {shape.head_dim} features do not fit"
     heads = (shape.heads, shape.kv_heads, shape.head_dim)
-    name = symbol("attention", *heads, shape.dtype, shape.scale, *options)
-    inputs = (Slot("pages"), Slot("tasks"), Slot("block_tables"))
+    name = symbol("attention", *heads, shape.dtype, shape.scale, *_options(shape))
+    vectors = [name for name in ("sinks", "slopes") if getattr(shape, name)]
+    inputs = [Slot(name) for name in ("pages", "tasks", "block_tables", *vectors)]
     slots = (*strided_slots("q"), *inputs, *strided_slots("y"))
     return Kernel(name, slots, partial(_body, shape))
+
+
+def _options(shape: AttentionShape) -> tuple[str | float, ...]:
+    """Return what tells kernels of the same heads, type and scale apart."""
+    return (
+        f"window{shape.window}" if shape.window else "",
+        shape.softcap or "",
+        f"values{shape.value_dim}" if shape.value_dim else "",
+        "" if shape.causal else "all",
+        f"chunk{shape.chunk}" if shape.chunk else "",
+        "sinks" if shape.sinks else "",
+        "slopes" if shape.slopes else "",
+        shape.sink,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +91,7 @@ class _Pass:
     tokens: Value
     position: Value
     table: Pointer
+    task: Pointer
 
     @property
     def layout(self) -> ScratchLayout:
@@ -81,6 +100,10 @@ class _Pass:
     @property
     def scratch(self) -> Pointer:
         return self.arguments.scratch
+
+    def end(self) -> Value:
+        """Return the number of tokens of the sequence, i32."""
+        return self.task.load(I32, 16)
 
     def entry(self, page: Value) -> Pointer:
         """Return the address of this head's part of the sequence's page number `page`."""
@@ -105,6 +128,7 @@ def _body(shape: AttentionShape, level: Level, arguments: Arguments) -> None:
                 select(left < shape.pass_tokens, left, shape.pass_tokens),
                 position + passes.index,
                 blocks,
+                task,
             )
             _each_row(part, partial(_begin_row, part))
             _each_page(part)
@@ -124,48 +148,66 @@ def _begin_row(part: _Pass, row: Value, token: Value, head: Value) -> None:
     query = arguments.pointer("q").at((part.token + token) * arguments.integer("q_stride"))
     query = query.at(head * (4 * shape.head_dim))
     queries = part.scratch.at(layout.queries).at(row * shape.row_bytes)
-    sums = part.scratch.at(layout.sums).at(row * shape.row_bytes)
+    sums = part.scratch.at(layout.sums).at(row * shape.sum_bytes)
     for chunk in range(shape.chunks):
         lanes = min(16, shape.head_dim - 16 * chunk)
         values = load_lanes(query.at(64 * chunk), _VECTOR, lanes)
         queries.store(values * query_factor(shape), 64 * chunk)
+    for chunk in range(shape.value_chunks):
         sums.store(constant(_VECTOR, 0.0), 64 * chunk)
-    part.scratch.at(layout.totals).at(row * 64).store(constant(_VECTOR, 0.0))
-    part.scratch.at(layout.largest).at(row * 4).store(constant(F32, LOWEST))
-    place = part.scratch.at(layout.positions).at(row * 4)
-    place.store((part.position + token).to(I32))
+    _begin_softmax(part, row, head)
+    position = (part.position + token).to(I32)
+    part.scratch.at(layout.positions).at(row * 4).store(position)
+    if shape.chunk:
+        start = position - position % shape.chunk
+        part.scratch.at(layout.chunk_starts).at(row * 4).store(start)
+    if shape.slopes:
+        slope = arguments.pointer("slopes").at(head * 4).load(F32) * LOG2_E
+        part.scratch.at(layout.slopes).at(row * 4).store(slope)
+
+
+def _begin_softmax(part: _Pass, row: Value, head: Value) -> None:
+    """Let the row have seen nothing, or the sink: a score of its own whose probability is 1."""
+    total = [0.0] * PAGE_TOKENS
+    largest = constant(F32, LOWEST)
+    if part.shape.sinks:
+        total[0] = 1.0
+        sink = part.arguments.pointer("sinks").at(head * 4).load(F32) * LOG2_E
+        largest = maximum(sink, largest)
+    layout = part.layout
+    part.scratch.at(layout.totals).at(row * 64).store(constant(_VECTOR, total))
+    part.scratch.at(layout.largest).at(row * 4).store(largest)
 
 
 def _end_row(part: _Pass, row: Value, token: Value, head: Value) -> None:
     shape, layout, arguments = part.shape, part.layout, part.arguments
     total = reduce_add(part.scratch.at(layout.totals).at(row * 64).load(_VECTOR))
     factor = splat(1.0 / total, GROUP)
-    sums = part.scratch.at(layout.sums).at(row * shape.row_bytes)
+    sums = part.scratch.at(layout.sums).at(row * shape.sum_bytes)
     result = arguments.pointer("y").at((part.token + token) * arguments.integer("y_stride"))
     if shape.sink == "rounded":
-        result = result.at(head * (shape.head_dim // GROUP * ROUNDED_GROUP_BYTES))
+        result = result.at(head * (shape.value_features // GROUP * ROUNDED_GROUP_BYTES))
     else:
-        result = result.at(head * (4 * shape.head_dim))
+        result = result.at(head * (4 * shape.value_features))
 
     def write(group: Group) -> None:
         # Adding 0 turns -0 into 0: a masked page may have turned the sign of an empty sum.
         SINKS[shape.sink](result, group, group.load(sums) * factor + 0.0)
 
-    each_group(shape.head_dim, write)
+    each_group(shape.value_features, write)
 
 
 def _each_page(part: _Pass) -> None:
     shape, blocking = part.shape, blocking_of(part.shape, part.level)
     rows = part.tokens * shape.group
     last = part.position + part.tokens - 1
-    first_page: Value | int = 0
-    if shape.window:
-        oldest = part.position - (shape.window - 1)
-        first_page = select(oldest < 0, constant(I64, 0), oldest) >> 4
-    with loop(first_page, (last >> 4) + 1) as pages:
+    last = last_seen(shape, last, lambda: part.end().to(I64))
+    first = first_seen(shape, part.position)
+    with loop(first >> 4, (last >> 4) + 1) as pages:
         following = pages.index + 1
         following = select(following * PAGE_TOKENS > last, pages.index, following)
-        page = _Page(part, blocking, pages.index, part.entry(pages.index), part.entry(following))
+        entries = (part.entry(pages.index), part.entry(following))
+        page = _Page(part, blocking, pages.index, last, *entries)
         _each_block(blocking, rows, page.update)
 
 
@@ -185,11 +227,12 @@ def _each_block(blocking: Blocking, rows: Value, body: Callable[[Value, int], No
 
 @dataclass(frozen=True, eq=False)
 class _Page:
-    """One page of a pass; `ahead` is the entry of the next one."""
+    """One page of a pass up to position `last`; `ahead` is the entry of the next one."""
 
     part: _Pass
     blocking: Blocking
     index: Value
+    last: Value
     entry: Pointer
     ahead: Pointer
 
@@ -201,13 +244,12 @@ class _Page:
         self._prefetch_scales()
         scores = list(scores_of(shape, level, queries, self.entry, rows, self._prefetch_key))
         first = (self.index * PAGE_TOKENS).to(I32)
-        positions = scratch.at(layout.positions).at(row * 4)
+        scorer = Scorer(shape, level, scratch, first, part.end)
         scales = self.entry.at(shape.layout.scales_offset)
         for number in range(rows):
             if shape.dtype == "int8":
                 scores[number] = scores[number] * scales.load(_VECTOR)
-            position = positions.load(I32, 4 * number)
-            scores[number] = mask_scores(shape, level, scores[number], position, first)
+            scores[number] = scorer.scores(scores[number], row, number)
         probabilities = softmax_page(layout, level, scratch, row, scores)
         for number, values in enumerate(probabilities):
             if shape.dtype == "int8":
@@ -218,12 +260,12 @@ class _Page:
     def _add_values(self, row: Value, rows: int) -> None:
         part, shape, layout = self.part, self.part.shape, self.part.layout
         places = (
-            part.scratch.at(layout.sums).at(row * shape.row_bytes),
+            part.scratch.at(layout.sums).at(row * shape.sum_bytes),
             part.scratch.at(layout.factors),
             part.scratch.at(layout.probabilities),
             self.entry.at(shape.layout.values_offset),
         )
-        left = part.position + part.tokens - self.index * PAGE_TOKENS
+        left = self.last + 1 - self.index * PAGE_TOKENS
         tokens = select(left < PAGE_TOKENS, left, PAGE_TOKENS)
         add_values(shape, part.level, self.blocking, places, rows, tokens, self._prefetch_value)
 

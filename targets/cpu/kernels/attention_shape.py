@@ -31,11 +31,21 @@ class AttentionShape:
     window: int = 0
     softcap: float = 0.0
     sink: SinkKind = "float"
+    value_dim: int = 0
+    causal: bool = True
+    chunk: int = 0
+    sinks: bool = False
+    slopes: bool = False
 
     @property
     def layout(self) -> KvLayout:
         """Where keys and values lie in a page."""
-        return KvLayout(self.dtype, self.head_dim)
+        return KvLayout(self.dtype, self.head_dim, self.value_dim)
+
+    @property
+    def value_features(self) -> int:
+        """Features of a value and of a head of the result."""
+        return self.layout.value_features
 
     @property
     def group(self) -> int:
@@ -44,22 +54,34 @@ class AttentionShape:
 
     @property
     def chunks(self) -> int:
-        """Vectors of 16 features in a head."""
+        """Vectors of 16 features in a query."""
         return -(-self.head_dim // 16)
 
     @property
+    def value_chunks(self) -> int:
+        """Vectors of 16 features in a value."""
+        return -(-self.value_features // 16)
+
+    @property
     def row_bytes(self) -> int:
-        """Bytes of a row of queries or of sums in scratch."""
+        """Bytes of a row of queries in scratch."""
         return 64 * self.chunks
 
     @property
+    def sum_bytes(self) -> int:
+        """Bytes of a row of sums of values in scratch."""
+        return 64 * self.value_chunks
+
+    @property
     def pass_tokens(self) -> int:
-        """Tokens whose rows fit in scratch together: a task is done in passes of so many."""
+        """Tokens whose rows fit in scratch together: a task is done in passes of so many.
+
+        0 where not even those of one token fit: there is no kernel for such a shape.
+        """
         fixed = 4 * _BLOCK_BYTES
-        per_row = 2 * self.row_bytes + 64 + 4 + 4
-        tokens = (SCRATCH_BYTES - fixed) // (per_row * self.group)
-        assert tokens, f"{self.group} heads of {self.head_dim} features share a KV head: too many"
-        return min(TASK_TOKENS, tokens)
+        numbers = 2 + self.slopes + bool(self.chunk)
+        per_row = self.row_bytes + self.sum_bytes + 64 + 4 * numbers
+        return min(TASK_TOKENS, (SCRATCH_BYTES - fixed) // (per_row * self.group))
 
 
 @dataclass(frozen=True)
@@ -96,7 +118,8 @@ class ScratchLayout:
     """Byte offsets in scratch, for as many rows as a pass may have.
 
     Each row has its queries, its sums of values, its sum of probabilities a lane, its largest score
-    and its position.  A block of rows has probabilities, and the factor that rescales its sums.
+    and its position, and where they are wanted the first position of its chunk and its slope.  A
+    block of rows has probabilities, and the factor that rescales its sums.
     """
 
     shape: AttentionShape
@@ -117,7 +140,7 @@ class ScratchLayout:
     @property
     def totals(self) -> int:
         """Sums of probabilities, 16 floats a row."""
-        return self.sums + self._rows * self.shape.row_bytes
+        return self.sums + self._rows * self.shape.sum_bytes
 
     @property
     def largest(self) -> int:
@@ -128,3 +151,13 @@ class ScratchLayout:
     def positions(self) -> int:
         """Positions, one i32 a row."""
         return self.largest + self._rows * 4 + 64
+
+    @property
+    def chunk_starts(self) -> int:
+        """First positions of the rows' chunks, one i32 a row, where there are chunks."""
+        return self.positions + self._rows * 4
+
+    @property
+    def slopes(self) -> int:
+        """Slopes in units of log 2, one float a row, where there are slopes."""
+        return self.chunk_starts + self._rows * 4 * bool(self.shape.chunk)

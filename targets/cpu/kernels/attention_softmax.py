@@ -7,21 +7,11 @@ adds 0.
 
 from collections.abc import Sequence
 
-from ingot.targets.cpu.build import (
-    F32,
-    I32,
-    Pointer,
-    Value,
-    iota,
-    maximum,
-    select,
-    shuffle,
-    splat,
-)
+from ingot.targets.cpu.build import F32, Pointer, Value, maximum, shuffle, splat
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.plan import PAGE_TOKENS
 
-from .activation_functions import exp2_not_positive, tanh
+from .activation_functions import exp2_not_positive
 from .attention_shape import AttentionShape, ScratchLayout
 
 VECTOR = F32.x(PAGE_TOKENS)
@@ -33,23 +23,6 @@ LOWEST = -3.0e38
 def query_factor(shape: AttentionShape) -> float:
     """Return what queries are multiplied by before they meet keys."""
     return shape.scale / shape.softcap if shape.softcap else shape.scale * LOG2_E
-
-
-def mask_scores(
-    shape: AttentionShape, level: Level, scores: Value, position: Value, first: Value
-) -> Value:
-    """Return the scores in units of log 2, minus infinity for tokens that the row does not see.
-
-    `position` (i32) is that of the row's token, `first` that of the page's first token.
-    """
-    if shape.softcap:
-        scores = tanh(level, scores) * (shape.softcap * LOG2_E)
-    tokens = iota(I32.x(PAGE_TOKENS))
-    last = splat(position - first, PAGE_TOKENS)
-    scores = select(tokens <= last, scores, float("-inf"))
-    if shape.window:
-        scores = select(tokens > last - shape.window, scores, float("-inf"))
-    return scores
 
 
 def softmax_page(

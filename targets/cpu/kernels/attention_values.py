@@ -27,8 +27,8 @@ def add_values(
     floats a row) and the page's values.  Values of later tokens are not read: they may be anything.
     `prefetch` is called once with each token.
     """
-    for first_chunk in range(0, shape.chunks, blocking.value_chunks):
-        chunks = range(first_chunk, min(first_chunk + blocking.value_chunks, shape.chunks))
+    for first_chunk in range(0, shape.value_chunks, blocking.value_chunks):
+        chunks = range(first_chunk, min(first_chunk + blocking.value_chunks, shape.value_chunks))
         for first_row in range(0, rows, blocking.value_rows):
             block = range(first_row, min(first_row + blocking.value_rows, rows))
             once = prefetch if first_chunk == first_row == 0 else None
@@ -45,7 +45,7 @@ def _add_block(
 ) -> None:
     sums, factors, probabilities, values = places
     cells = [(row, chunk) for row in block[0] for chunk in block[1]]
-    offsets = [row * shape.row_bytes + 64 * chunk for row, chunk in cells]
+    offsets = [row * shape.sum_bytes + 64 * chunk for row, chunk in cells]
     scaled = [
         sums.load(VECTOR, offset) * factors.load_splat(VECTOR, 4 * row)
         for (row, _), offset in zip(cells, offsets, strict=True)
@@ -76,7 +76,7 @@ def _accumulate(
 
 
 def _load_value(shape: AttentionShape, value: Pointer, chunk: int) -> Value:
-    lanes = min(_LANES, shape.head_dim - _LANES * chunk)
+    lanes = min(_LANES, shape.value_features - _LANES * chunk)
     place = value.at(_LANES * chunk * shape.layout.element_bytes)
     if shape.dtype == "float32":
         return load_lanes(place, VECTOR, lanes)

@@ -18,6 +18,13 @@ class KvLayout:
 
     dtype: KvDtype
     head_dim: int
+    value_dim: int = 0
+    """Features of a value; 0: those of a key."""
+
+    @property
+    def value_features(self) -> int:
+        """Features of a value."""
+        return self.value_dim or self.head_dim
 
     @property
     def element_bytes(self) -> int:
@@ -37,7 +44,7 @@ class KvLayout:
     @property
     def value_bytes(self) -> int:
         """Bytes of one token's value."""
-        return self.head_dim * self.element_bytes
+        return self.value_features * self.element_bytes
 
     @property
     def values_offset(self) -> int:

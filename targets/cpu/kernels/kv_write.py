@@ -37,7 +37,8 @@ def kv_write_kernel(layout: KvLayout, kv_heads: int, rotation: Rotation | None =
     page · 16 + place), pages (the layer's pool).
     """
     rotated = rotation.symbol if rotation else ""
-    name = symbol("kv_write", layout.dtype, layout.head_dim, kv_heads, rotated)
+    sizes = (layout.head_dim, layout.value_dim or "", kv_heads)
+    name = symbol("kv_write", layout.dtype, *sizes, rotated)
     buffers = ("k", "v", "table") if rotation else ("k", "v")
     slots = (*strided_slots(*buffers), Slot("slots"), Slot("pages"))
     return Kernel(name, slots, partial(_body, layout, kv_heads, rotation))
@@ -55,8 +56,8 @@ def _body(
         page, place = slot >> 4, slot & (PAGE_TOKENS - 1)
         offset = (page * kv_heads + heads.index) * layout.entry_bytes
         entry = arguments.pointer("pages").at(offset)
-        columns = heads.index * (4 * layout.head_dim)
-        key, value = rows.row("k").at(columns), rows.row("v").at(columns)
+        key = rows.row("k").at(heads.index * (4 * layout.head_dim))
+        value = rows.row("v").at(heads.index * (4 * layout.value_features))
         if rotation:
             # The first half of the scratch takes the rotated head, the second its stored form.
             staged = arguments.scratch
@@ -65,14 +66,14 @@ def _body(
         key_scale, encoded = None, key
         if layout.dtype != "float32":
             encoded = arguments.scratch.at(4 * layout.head_dim + 4 * GROUP)
-            key_scale = _encode(layout, key, encoded, whole_groups=True)
+            key_scale = _encode(layout, layout.head_dim, key, encoded, whole_groups=True)
         if key_scale is not None:
             _shift_codes(layout, encoded)
         with loop(0, layout.key_words) as words:
             lane = entry.at(words.index * (4 * PAGE_TOKENS)).at(place * 4)
             lane.store(encoded.load(I32, words.index * 4))
         stored = entry.at(layout.values_offset).at(place * layout.value_bytes)
-        value_scale = _encode(layout, value, stored)
+        value_scale = _encode(layout, layout.value_features, value, stored)
         scales = entry.at(layout.scales_offset).at(place * 4)
         for number, scale in enumerate((key_scale, value_scale)):
             if scale is not None:
@@ -80,13 +81,13 @@ def _body(
 
 
 def _encode(
-    layout: KvLayout, head: Pointer, target: Pointer, *, whole_groups: bool = False
+    layout: KvLayout, features: int, head: Pointer, target: Pointer, *, whole_groups: bool = False
 ) -> Value | None:
-    """Write a head's features in the cache's type, side by side; return the scale, if it has one.
+    """Write a head's `features` in the cache's type, side by side; return the scale, if it has one.
 
     With `whole_groups` the target has room for whole groups, and zeros follow the features.
     """
-    scale = _scale_of(layout.head_dim, head) if layout.dtype == "int8" else None
+    scale = _scale_of(features, head) if layout.dtype == "int8" else None
 
     def write(group: Group) -> None:
         values = group.load(head)
@@ -97,7 +98,7 @@ def _encode(
         place = target.at(group.index * (GROUP * layout.element_bytes))
         store_lanes(place, values, GROUP if whole_groups else group.lanes)
 
-    each_group(layout.head_dim, write)
+    each_group(features, write)
     return scale
 
 

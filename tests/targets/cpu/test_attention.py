@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -19,7 +19,9 @@ from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_byte
 from ingot.targets.cpu.levels import AVX2, AVX512
 
 Jit = Callable[..., Any]
+Load = Callable[[AttentionShape, Any], Any]
 PAGES = 40
+VECTORS = ("sinks", "slopes")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Sequences:
     q: list[np.ndarray]
     k: list[np.ndarray]
     v: list[np.ndarray]
+    vectors: tuple[np.ndarray, ...]
     tables: np.ndarray
     pool: np.ndarray
 
@@ -42,9 +45,13 @@ def _normal(random: np.random.Generator, head_dim: int, tokens: int, heads: int)
 def sequences(shape: AttentionShape, lengths: Sequence[int], loaded: Any) -> Sequences:
     """Fill a cache through the kernel that writes it; all that is not written is NaN or 0xFF."""
     random = np.random.default_rng(shape.head_dim + shape.heads)
-    make = partial(_normal, random, shape.head_dim)
-    q = [make(n, shape.heads) * 2 for n in lengths]
-    k, v = ([make(n, shape.kv_heads) for n in lengths] for _ in range(2))
+    make = partial(_normal, random)
+    q = [make(shape.head_dim, n, shape.heads) * 2 for n in lengths]
+    sizes = (shape.head_dim, shape.value_features)
+    k, v = ([make(size, n, shape.kv_heads) for n in lengths] for size in sizes)
+    vectors = tuple(
+        random.random(shape.heads).astype(np.float32) for name in VECTORS if getattr(shape, name)
+    )
     pages = random.permutation(PAGES).astype(np.int32)
     tables = np.zeros((len(lengths), 12), np.int32)
     used = 0
@@ -58,19 +65,21 @@ def sequences(shape: AttentionShape, lengths: Sequence[int], loaded: Any) -> Seq
         places = np.arange(length)
         slots = (tables[number, places // 16] * 16 + places % 16).astype(np.int32)
         keys, values = k[number], v[number]
-        stride = keys.strides[0]
-        loaded(write.name, [keys, stride, values, stride, slots, pool], 0, length)
-    return Sequences(shape, tuple(lengths), q, k, v, tables, pool)
+        places = [keys, keys.strides[0], values, values.strides[0], slots, pool]
+        loaded(write.name, places, 0, length)
+    return Sequences(shape, tuple(lengths), q, k, v, vectors, tables, pool)
 
 
-def tasks_of(chunks: Sequence[tuple[int, int, int]], stride: int, size: int = 8) -> np.ndarray:
+def tasks_of(
+    chunks: Sequence[tuple[int, int, int]], stride: int, lengths: Sequence[int], size: int
+) -> np.ndarray:
     """Cut chunks (sequence, first position, tokens) that stand one after another into tasks."""
     tasks, token = [], 0
     for sequence, position, count in chunks:
         for done in range(0, count, size):
             tokens = min(size, count - done)
-            record = (token + done, tokens, position + done, sequence * stride, 0, 0, 0, 0)
-            tasks.append(record)
+            record = (token + done, tokens, position + done, sequence * stride)
+            tasks.append((*record, lengths[sequence], 0, 0, 0))
         token += count
     return np.array(tasks, np.int32)
 
@@ -85,12 +94,12 @@ def attend(
     """Run a step over chunks (sequence, first position, tokens); return its rows."""
     shape = data.shape
     q = np.concatenate([data.q[s][begin : begin + count] for s, begin, count in chunks])
-    width = q.shape[1]
-    tasks = tasks_of(chunks, data.tables.shape[1], size)
+    width = shape.heads * shape.value_features
+    tasks = tasks_of(chunks, data.tables.shape[1], data.lengths, size)
     rounded = shape.sink == "rounded"
     row = rounded_row_bytes(width) if rounded else float_row_bytes(width)
     y = np.full((len(q) + 1, row), 0x77, np.uint8)
-    slots = [q, q.strides[0], data.pool, tasks, data.tables, y, row]
+    slots = [q, q.strides[0], data.pool, tasks, data.tables, *data.vectors, y, row]
     units = len(tasks) * shape.kv_heads
     for begin, end in ((0, units // 2), (units // 2, units)):
         loaded(kernel.name, slots, begin, end)
@@ -100,7 +109,7 @@ def attend(
 
 def stored(x: np.ndarray, shape: AttentionShape) -> np.ndarray:
     """Return what the cache holds of `[T, heads · head_dim]`, in float64 by head."""
-    x = x.reshape(len(x), -1, shape.head_dim)
+    x = x.reshape(len(x), shape.kv_heads, -1)
     if shape.dtype == "bfloat16":
         x = x.astype(ml_dtypes.bfloat16)
     if shape.dtype == "int8":
@@ -118,12 +127,26 @@ def exact(data: Sequences, number: int) -> np.ndarray:
     scores = np.einsum("qhd,khd->hqk", q, k) * shape.scale
     if shape.softcap:
         scores = shape.softcap * np.tanh(scores / shape.softcap)
-    age = np.arange(length)[:, None] - np.arange(length)
-    hidden = (age < 0) | ((age >= shape.window) if shape.window else False)
-    scores = np.where(hidden, -np.inf, scores)
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    weights /= weights.sum(-1, keepdims=True)
+    vectors = iter(data.vectors)
+    sinks = next(vectors)[:, None, None] if shape.sinks else np.full((shape.heads, 1, 1), -np.inf)
+    query, key = np.arange(length)[:, None], np.arange(length)
+    if shape.slopes:
+        scores = scores + next(vectors)[:, None, None] * (key - query)
+    scores = np.where(hidden(shape, query, key), -np.inf, scores)
+    largest = np.maximum(scores.max(-1, keepdims=True), sinks)
+    weights = np.exp(scores - largest)
+    weights /= weights.sum(-1, keepdims=True) + np.exp(sinks - largest)
     return np.einsum("hqk,khd->qhd", weights, v).reshape(length, -1)
+
+
+def hidden(shape: AttentionShape, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Return which keys a query does not see, by their positions."""
+    result = (key > query) & shape.causal
+    if shape.window:
+        result = result | (np.abs(query - key) >= shape.window)
+    if shape.chunk:
+        result = result | (query // shape.chunk != key // shape.chunk)
+    return result
 
 
 def shape_of(heads: int, kv_heads: int, head_dim: int, dtype: Any, **more: Any) -> AttentionShape:
@@ -140,6 +163,12 @@ SHAPES = [
     shape_of(4, 2, 128, "int8"),
     shape_of(5, 1, 10, "int8", window=33, softcap=9.0),
     shape_of(64, 1, 256, "float32"),
+    shape_of(2, 2, 192, "float32", value_dim=128, chunk=24),
+    shape_of(4, 2, 20, "float32", value_dim=36, sinks=True, window=20),
+    shape_of(3, 1, 72, "bfloat16", value_dim=40, slopes=True, chunk=50, window=30),
+    shape_of(4, 2, 20, "int8", value_dim=12, sinks=True, slopes=True, softcap=4.0),
+    shape_of(4, 2, 16, "float32", causal=False, slopes=True),
+    shape_of(4, 1, 16, "int8", causal=False, window=9, sinks=True),
 ]
 
 
@@ -148,10 +177,21 @@ def identity(shape: AttentionShape) -> str:
     return attention_kernel(shape).name
 
 
+@pytest.fixture(scope="module")
+def load(jit: Jit) -> Load:
+    """Return a function that loads the kernels of a shape and level, compiled once."""
+
+    @cache
+    def compiled(shape: AttentionShape, level: Any) -> Any:
+        write = kv_write_kernel(shape.layout, shape.kv_heads)
+        return jit([attention_kernel(shape), write], level)
+
+    return compiled
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=identity)
-def test_prefill_matches_mathematics(shape: AttentionShape, jit: Jit, level: Any) -> None:
-    kernel = attention_kernel(shape)
-    loaded = jit([kernel, kv_write_kernel(shape.layout, shape.kv_heads)], level)
+def test_prefill_matches_mathematics(shape: AttentionShape, load: Load, level: Any) -> None:
+    kernel, loaded = attention_kernel(shape), load(shape, level)
     data = sequences(shape, [37, 100, 1], loaded)
     chunks = [(number, 0, length) for number, length in enumerate(data.lengths)]
     result = attend(loaded, kernel, data, chunks)
@@ -161,10 +201,9 @@ def test_prefill_matches_mathematics(shape: AttentionShape, jit: Jit, level: Any
 
 @pytest.mark.parametrize("shape", SHAPES, ids=identity)
 def test_a_token_has_the_same_bits_however_it_is_computed(
-    shape: AttentionShape, jit: Jit, level: Any
+    shape: AttentionShape, load: Load, level: Any
 ) -> None:
-    kernel = attention_kernel(shape)
-    loaded = jit([kernel, kv_write_kernel(shape.layout, shape.kv_heads)], level)
+    kernel, loaded = attention_kernel(shape), load(shape, level)
     data = sequences(shape, [37, 70], loaded)
     whole = attend(loaded, kernel, data, [(0, 0, 37), (1, 0, 70)])
     chunked = attend(loaded, kernel, data, [(0, 0, 37), (1, 0, 11)])
@@ -181,14 +220,14 @@ def bits(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x).view(np.uint32)
 
 
-def test_avx2_and_avx512_agree_bit_for_bit(jit: Jit) -> None:
+@pytest.mark.parametrize("shape", [SHAPES[2], *SHAPES[8:]], ids=identity)
+def test_avx2_and_avx512_agree_bit_for_bit(shape: AttentionShape, load: Load) -> None:
     features = llvm.get_host_cpu_features()
     levels = [lv for lv in (AVX2, AVX512) if all(features.get(f) for f in lv.features)]
-    shape = SHAPES[2]
     kernel = attention_kernel(shape)
     results = []
     for level in levels:
-        loaded = jit([kernel, kv_write_kernel(shape.layout, shape.kv_heads)], level)
+        loaded = load(shape, level)
         data = sequences(shape, [90], loaded)
         results.append(bits(attend(loaded, kernel, data, [(0, 0, 90)])))
     for other in results[1:]:
@@ -202,7 +241,7 @@ def test_rounded_rows_are_the_rounding_of_float_rows(jit: Jit, level: Any) -> No
     loaded = jit([*kernels, kv_write_kernel(plain.layout, 2)], level)
     data = sequences(plain, [45], loaded)
     floats = attend(loaded, kernels[0], data, [(0, 0, 45)])
-    other = Sequences(wanted, data.lengths, data.q, data.k, data.v, data.tables, data.pool)
+    other = Sequences(wanted, data.lengths, data.q, data.k, data.v, (), data.tables, data.pool)
     rounded = attend(loaded, kernels[1], other, [(0, 0, 45)])
     expected = round_activations(torch.from_numpy(np.ascontiguousarray(floats)))
     groups = rounded[:, : 12 * 48].reshape(45, 12, 48)
@@ -216,3 +255,9 @@ def test_heads_that_do_not_fill_groups_cannot_be_rounded() -> None:
     assert can_round(64) and can_round(96) and not can_round(40)
     with pytest.raises(AssertionError):
         attention_kernel(shape_of(4, 4, 40, "float32", sink="rounded"))
+
+
+def test_heads_that_do_not_fit_into_scratch_have_no_kernel() -> None:
+    assert shape_of(128, 1, 256, "float32").pass_tokens == 0
+    with pytest.raises(AssertionError, match="128 heads of 256 features do not fit"):
+        attention_kernel(shape_of(128, 1, 256, "float32"))
