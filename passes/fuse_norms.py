@@ -26,11 +26,11 @@ def fuse_sum(op: RmsNorm | LayerNorm) -> None:
         return
     if any(use.owner.operation.is_before_in_block(op.operation) for use in total.out.uses):
         return
+    if op.heads > 1:
+        return
     if isinstance(op, LayerNorm):
         fused = AddLayerNorm(total.x, total.y, op.w, op.b, eps=op.eps)
-    elif op.heads == 1:
-        fused = AddRmsNorm(total.x, total.y, op.w, eps=op.eps)
     else:
-        return
+        fused = AddRmsNorm(total.x, total.y, op.w, eps=op.eps)
     replace(op, fused.out)
     replace(total, fused.sum)

@@ -16,6 +16,8 @@ from ingot.ir.types import float_tensor, shape_of, torch_dtype
 class AddConstant(Op, name="add_constant"):
     """`x + constant` in float32; x is an activation or a float weight, such as the w of `1 + w`."""
 
+    row_wise = True
+
     x: Value
     constant: float
     out: OpResult

@@ -24,6 +24,8 @@ class Arrange(Op, name="arrange"):
     they are fields of their own because they differ in type; `parts` gives those that are there.
     """
 
+    row_wise = True
+
     first: Value
     heads: int
     pieces: str

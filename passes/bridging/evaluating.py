@@ -93,19 +93,24 @@ class _Evaluation:
 
     def _positions(self, value: Value) -> Form | None:
         found = indices(value)
-        if found is None or self.sources.positions not in (None, found):
+        if found is None or not _is_free(self.sources.positions, found):
             return None
         self.sources.positions = found
         return position_form(sizes_of(value))
 
     def _frequencies(self, value: Value) -> Form | None:
         found = weight(value)
-        if found is None or self.sources.frequencies not in (None, found):
+        if found is None or not _is_free(self.sources.frequencies, found):
             return None
         if len(shape(value)) != 1:
             return None
         self.sources.frequencies = found
         return frequency_form(shape(value)[0])
+
+
+def _is_free(known: Value | None, found: Value) -> bool:
+    """Return whether `known` is not yet set, or is `found`."""
+    return known is None or known == found
 
 
 def _keeps_type(op: OpView) -> bool:

@@ -7,9 +7,13 @@ from ingot.errors import UnsupportedError
 from ingot.ir import (
     Activation,
     Add,
+    AddConstant,
     AddLayerNorm,
     AddRmsNorm,
+    Arrange,
     Attention,
+    CausalConv,
+    DeltaRule,
     Embedding,
     Experts,
     Glu,
@@ -26,10 +30,12 @@ from ingot.ir import (
     Round,
     Route,
     Scale,
+    SelectiveScan,
     SelectRows,
     Shift,
     Slice,
     Softcap,
+    SsmScan,
     TokenTypes,
     columns_of,
     func,
@@ -39,6 +45,7 @@ from ingot.ir import (
 )
 from ingot.targets.base import ModelFacts, Program
 
+from .lowering.arrange import lower_arrange
 from .lowering.attention import lower_attention
 from .lowering.context import Context
 from .lowering.experts import lower_experts, lower_route
@@ -55,12 +62,19 @@ from .lowering.rope import lower_rope
 from .lowering.rowwise import (
     lower_activation,
     lower_add,
+    lower_add_constant,
     lower_glu,
     lower_mul,
     lower_round,
     lower_scale,
     lower_select_rows,
     lower_softcap,
+)
+from .lowering.states import (
+    lower_causal_conv,
+    lower_delta_rule,
+    lower_selective_scan,
+    lower_ssm_scan,
 )
 from .memory import place_barriers, place_buffers
 from .plan import KvCache, KvDtype, Limits, Plan
@@ -75,9 +89,13 @@ def _lower_slice(context: Context, op: Slice) -> None:
 TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
     Activation: lower_activation,
     Add: lower_add,
+    AddConstant: lower_add_constant,
     AddLayerNorm: lower_add_layer_norm,
     AddRmsNorm: lower_add_rms_norm,
+    Arrange: lower_arrange,
     Attention: lower_attention,
+    CausalConv: lower_causal_conv,
+    DeltaRule: lower_delta_rule,
     Embedding: lower_embedding,
     Experts: lower_experts,
     Glu: lower_glu,
@@ -92,9 +110,11 @@ TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
     Route: lower_route,
     Scale: lower_scale,
     SelectRows: lower_select_rows,
+    SelectiveScan: lower_selective_scan,
     Shift: lower_indices,
     Slice: _lower_slice,
     Softcap: lower_softcap,
+    SsmScan: lower_ssm_scan,
     TokenTypes: lower_indices,
     func.CallOp: lower_call,
 }

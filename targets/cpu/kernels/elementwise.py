@@ -39,6 +39,13 @@ def scale_kernel(features: int, factor: float) -> Kernel:
     return Kernel(symbol("scale", features, factor), slots, partial(_scale, features, factor))
 
 
+def add_constant_kernel(features: int, constant: float) -> Kernel:
+    """`lm.add_constant`: y = x + constant.  Slots: x, x_stride, y, y_stride."""
+    slots = strided_slots("x", "y")
+    name = symbol("add_constant", features, constant)
+    return Kernel(name, slots, partial(_add_constant, features, constant))
+
+
 def softcap_kernel(features: int, cap: float) -> Kernel:
     """`lm.softcap`: y = cap · tanh(x / cap).  Slots: x, x_stride, y, y_stride."""
     slots = strided_slots("x", "y")
@@ -66,6 +73,10 @@ def _binary(
 
 def _scale(features: int, factor: float, level: Level, arguments: Arguments) -> None:
     _unary(features, arguments, lambda x: x * factor)
+
+
+def _add_constant(features: int, constant: float, level: Level, arguments: Arguments) -> None:
+    _unary(features, arguments, lambda x: x + constant)
 
 
 def _softcap(features: int, cap: float, level: Level, arguments: Arguments) -> None:

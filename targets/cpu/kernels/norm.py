@@ -53,6 +53,7 @@ def layer_norm_kernel(
     eps: float,
     *,
     bias: bool,
+    heads: int = 1,
     residual: bool = False,
     sink: SinkKind = "float",
 ) -> Kernel:
@@ -60,7 +61,8 @@ def layer_norm_kernel(
 
     Slots as of `rms_norm_kernel`, and b after w where there is a `bias`.
     """
-    return _kernel(Norm("layer", features, eps, 1, bias, residual, sink))
+    assert sink == "float" or heads == 1 or features % GROUP == 0
+    return _kernel(Norm("layer", features, eps, heads, bias, residual, sink))
 
 
 def _kernel(norm: Norm) -> Kernel:

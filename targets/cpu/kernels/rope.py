@@ -24,22 +24,24 @@ _VECTOR = F32.x(_LANES)
 class Rotation:
     """How a head of `head_dim` features is rotated.
 
-    The first `rotary_dim` features are, in pairs (i, i + rotary_dim / 2), or (2i, 2i + 1) where
-    `interleaved`; the others pass unchanged.
+    `rotary_dim` features from `offset` on are, in pairs (i, i + rotary_dim / 2), or (2i, 2i + 1)
+    where `interleaved`, counted from `offset`; the others pass unchanged.
     """
 
     head_dim: int
     rotary_dim: int
     interleaved: bool = False
+    offset: int = 0
 
     def __post_init__(self) -> None:
-        assert 0 < self.rotary_dim <= self.head_dim and self.rotary_dim % 2 == 0
+        assert 0 < self.rotary_dim <= self.head_dim - self.offset and self.rotary_dim % 2 == 0
 
     @property
     def symbol(self) -> str:
         """The part of a kernel's name that tells rotations apart."""
         order = "interleaved" if self.interleaved else ""
-        return symbol("rope", self.head_dim, self.rotary_dim, order)
+        start = f"from{self.offset}" if self.offset else ""
+        return symbol("rope", self.head_dim, self.rotary_dim, order, start)
 
 
 def rope_table_kernel(rotary_dim: int, scale: float) -> Kernel:
@@ -64,16 +66,18 @@ def rope_kernel(heads: int, rotation: Rotation) -> Kernel:
 
 def rotate_head(level: Level, rotation: Rotation, x: Pointer, table: Pointer, y: Pointer) -> None:
     """Write the rotated features of the head at `x` to `y`, which may be `x`."""
-    half = rotation.rotary_dim // 2
+    half, end = rotation.rotary_dim // 2, rotation.offset + rotation.rotary_dim
+    turned = (x.at(4 * rotation.offset), y.at(4 * rotation.offset))
     for first in range(0, half, _LANES):
         lanes = min(_LANES, half - first)
         cos = load_lanes(table.at(4 * first), _VECTOR, lanes)
         sin = load_lanes(table.at(4 * (half + first)), _VECTOR, lanes)
         rotate = _rotate_neighbours if rotation.interleaved else _rotate_halves
-        rotate(level, rotation, first, lanes, (cos, sin), (x, y))
-    for first in range(rotation.rotary_dim, rotation.head_dim, _LANES):
-        lanes = min(_LANES, rotation.head_dim - first)
-        store_lanes(y.at(4 * first), load_lanes(x.at(4 * first), _VECTOR, lanes), lanes)
+        rotate(level, rotation, first, lanes, (cos, sin), turned)
+    for start, stop in ((0, rotation.offset), (end, rotation.head_dim)):
+        for first in range(start, stop, _LANES):
+            lanes = min(_LANES, stop - first)
+            store_lanes(y.at(4 * first), load_lanes(x.at(4 * first), _VECTOR, lanes), lanes)
 
 
 def _rotate_halves(

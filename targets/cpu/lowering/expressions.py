@@ -17,7 +17,7 @@ def expression_name(value: Value) -> str:
 
     `model.layers.0.self_attn.q_proj.weight+k_proj.weight+v_proj.weight`
     """
-    first, *others = dict.fromkeys(weight_symbols(value))
+    first, *others = dict.fromkeys(weight_symbols(value)) or ("constant",)
     prefix = first
     for other in others:
         while not other.startswith(prefix):

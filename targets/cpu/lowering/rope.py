@@ -30,7 +30,7 @@ def lower_rope(context: Context, op: Rope) -> None:
 
 def rotation_of(op: Rope) -> Rotation:
     """Return what the kernels must know of a rotation."""
-    return Rotation(op.head_dim, op.rotary_dim, op.interleaved)
+    return Rotation(op.head_dim, op.rotary_dim, op.interleaved, op.offset)
 
 
 def table_of(context: Context, op: Rope) -> View:

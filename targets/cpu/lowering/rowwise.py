@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ingot.ir import (
     Activation,
     Add,
+    AddConstant,
     Glu,
     Mul,
     OpView,
@@ -21,6 +22,7 @@ from ingot.targets.cpu.kernel import Kernel
 from ingot.targets.cpu.kernels.activation import activation_kernel, glu_kernel
 from ingot.targets.cpu.kernels.elementwise import (
     Operator,
+    add_constant_kernel,
     binary_kernel,
     scale_kernel,
     softcap_kernel,
@@ -64,6 +66,13 @@ def lower_scale(context: Context, op: Scale) -> None:
     """Lower `lm.scale` of an activation."""
     x, y = context.views[op.x], new_result(context, op.out, context.views[op.x].rows)
     kernel = scale_kernel(y.columns, op.factor)
+    launch_rows(context, op, kernel, {**source("x", x), **result("y", y)}, y.rows)
+
+
+def lower_add_constant(context: Context, op: AddConstant) -> None:
+    """Lower `lm.add_constant` of an activation."""
+    x, y = context.views[op.x], new_result(context, op.out, context.views[op.x].rows)
+    kernel = add_constant_kernel(y.columns, op.constant)
     launch_rows(context, op, kernel, {**source("x", x), **result("y", y)}, y.rows)
 
 
