@@ -13,15 +13,19 @@ from transformers import PretrainedConfig, PreTrainedModel, __version__
 from ingot.errors import IngotError, UnsupportedError
 
 from .architecture import build_architecture
-from .encoder import Pooled, allow_any_layer, number_layers
+from .encoder import Pooled, allow_any_layer, number_layers, position_offset
 from .head import GENERATE, Head
+from .numbering import number_by_positions
 from .origin import Origin, origin_of
 from .seams import opaque_states, use_seams
+from .simplify import simplify
 
 TOKENS, POSITIONS, TOKEN_TYPES = "tokens", "positions", "token_types"
 EXAMPLE_TOKENS = 130
 """An example length above every chunk or window that a model may treat apart."""
 MOST_TOKENS = 1 << 20
+NOT_MIXING = {torch.ops.ingot.experts.default, torch.ops.ingot.pool.default}
+"""Opaque operators that treat every token alone, or give rows of their own."""
 NOISE = (
     torch.ops.aten._assert_tensor_metadata.default,
     torch.ops.aten.alias.default,
@@ -53,10 +57,15 @@ class _Logits(nn.Module):
         super().__init__()
         self.model = model
         self._options = inspect.signature(model.forward).parameters
+        self._offset = position_offset(model)
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Return the logits."""
-        options: dict[str, object] = {"use_cache": False, "position_ids": positions}
+        options: dict[str, object] = {
+            "use_cache": False,
+            "position_ids": positions + self._offset if self._offset else positions,
+            "token_type_ids": torch.zeros_like(tokens),
+        }
         given = {name: value for name, value in options.items() if name in self._options}
         logits = self.model(input_ids=tokens, **given).logits
         assert isinstance(logits, Tensor)
@@ -81,7 +90,7 @@ def trace(config: PretrainedConfig, head: Head = GENERATE) -> Trace:
     model, inputs = _function(build_architecture(config, head), head)
     try:
         with opaque_states(model):
-            program = _export(model, inputs)
+            graph, signature = simplify(_export(model, inputs, config))
     except IngotError:
         raise
     except Exception as error:  # whatever the exporter raises is said of the architecture
@@ -90,18 +99,18 @@ def trace(config: PretrainedConfig, head: Head = GENERATE) -> Trace:
             f"traced: {error}",
             hint="Give a model that treats every number of tokens alike.",
         ) from error
-    _check_outputs(program.graph_signature, config)
-    arguments = tuple(_argument(spec, config) for spec in program.graph_signature.input_specs)
-    _drop_noise(program.graph)
-    _check_mixing(program.graph, config)
+    _check_outputs(signature, config)
+    arguments = tuple(_argument(spec, config) for spec in signature.input_specs)
+    _drop_noise(graph)
+    inputs_of_graph = graph.find_nodes(op="placeholder")
+    number_by_positions(graph, inputs_of_graph[arguments.index(POSITIONS)])
+    _check_mixing(graph, config)
     if head.task != "generate":
-        number_layers(program.graph)
+        number_layers(graph)
     origins = {
-        node.name: origin_of(node, PREFIX)
-        for node in program.graph.nodes
-        if node.op == "call_function"
+        node.name: origin_of(node, PREFIX) for node in graph.nodes if node.op == "call_function"
     }
-    return Trace(program.graph, arguments, origins)
+    return Trace(graph, arguments, origins)
 
 
 def _function(model: PreTrainedModel, head: Head) -> tuple[nn.Module, int]:
@@ -112,21 +121,34 @@ def _function(model: PreTrainedModel, head: Head) -> tuple[nn.Module, int]:
     return Pooled(model, head), 3
 
 
-def _export(model: nn.Module, inputs: int) -> torch.export.ExportedProgram:
+def _export(
+    model: nn.Module, inputs: int, config: PretrainedConfig
+) -> torch.export.ExportedProgram:
+    """Export for any number of tokens, or for those that the model asks for by a guard.
+
+    A model that guards against longer texts than its table of positions treats all others alike.
+    """
+    try:
+        return _export_for(model, inputs, MOST_TOKENS)
+    except torch._dynamo.exc.UserError as error:
+        most = getattr(config.get_text_config(), "max_position_embeddings", None)
+        if not isinstance(most, int) or f"<= {most}" not in str(error) or most < EXAMPLE_TOKENS:
+            raise
+        return _export_for(model, inputs, most)
+
+
+def _export_for(model: nn.Module, inputs: int, most: int) -> torch.export.ExportedProgram:
     tokens = torch.zeros(1, EXAMPLE_TOKENS, dtype=torch.long, device="meta")
-    count = torch.export.Dim("T", min=2, max=MOST_TOKENS)
+    count = torch.export.Dim("T", min=2, max=most)
     with warnings.catch_warnings():
         # torch.export copies its own tree specifications, which warn of themselves.
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        program = torch.export.export(
+        return torch.export.export(
             model,
             tuple(torch.zeros_like(tokens) for _ in range(inputs)),
             dynamic_shapes=({1: count},) * inputs,
             strict=False,
         )
-        simplified = program.run_decompositions({})
-    assert isinstance(simplified, torch.export.ExportedProgram)
-    return simplified
 
 
 def _argument(spec: InputSpec, config: PretrainedConfig) -> str:
@@ -154,7 +176,7 @@ def _check_outputs(signature: ExportGraphSignature, config: PretrainedConfig) ->
 def _check_mixing(graph: fx.Graph, config: PretrainedConfig) -> None:
     """Require that tokens meet in opaque operators, of attention or of a state."""
     opaque = {n.target for n in graph.nodes if getattr(n.target, "namespace", "") == "ingot"}
-    if not opaque - {torch.ops.ingot.experts.default, torch.ops.ingot.pool.default}:
+    if torch.ops.ingot.mask.default in opaque or not opaque - NOT_MIXING:
         raise UnsupportedError(
             f"the architecture {config.model_type!r} mixes tokens by code of its own, not through "
             "transformers' attention interface",
