@@ -29,8 +29,9 @@ class NativeExecutor:
 
     `threads` defaults to the CPUs that the process may use.  The KV cache has `kv_pages` pages, or
     what fits `kv_memory` bytes, or a quarter of the available memory.  A model with state holds
-    that of `state_slots` sequences: by default 64, or as many as fit a quarter of the memory.  Raises `ArtifactError` where
-    the artifact has no sound plan for this CPU, `UsageError` where the memory holds no page.
+    that of `state_slots` sequences: by default 64, or as many as fit a quarter of the memory.
+    Raises `ArtifactError` where the artifact has no sound plan for this CPU, `UsageError` where the
+    memory holds no page.
     """
 
     def __init__(

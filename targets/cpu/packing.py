@@ -131,6 +131,14 @@ def pack_vector(values: Tensor) -> Tensor:
     return padded.view(torch.uint8)
 
 
+def pack_columns(values: Tensor) -> Tensor:
+    """Return `[N, K]` or `[N, 1, K]` as the bytes of K float32 columns, each padded to 16."""
+    matrix = values.reshape(values.shape[0], -1).to(torch.float32)
+    padded = torch.zeros(matrix.shape[1], -(-matrix.shape[0] // LANES) * LANES)
+    padded[:, : matrix.shape[0]] = matrix.T
+    return padded.view(torch.uint8).reshape(-1)
+
+
 def _integer_packing(encoding: Encoding) -> str:
     if encoding.activation:
         raise UnsupportedError(

@@ -166,7 +166,7 @@ Slot = BufferSlot | WeightSlot | IntSlot | FieldSlot | InputSlot | KvSlot | Stat
 
 @dataclass(frozen=True)
 class Units:
-    """How much work a launch has: `number`, or that times the rows, attention tasks or sequences."""
+    """How much work a launch has: `number`, or that times rows, attention tasks or sequences."""
 
     kind: Literal["count", "per_row", "tasks", "sequences"]
     number: int

@@ -15,8 +15,8 @@ from .codegen import compile_levels
 from .kernel import Kernel
 from .levels import LEVELS, level_named
 from .lower import find_lowering, lower
-from .lowering.weights import PLAIN, VECTOR
-from .packing import pack_vector, packing_named
+from .lowering.weights import COLUMNS, PLAIN, VECTOR
+from .packing import pack_columns, pack_vector, packing_named
 from .plan import KvDtype
 
 DEFAULT_LINEAR, DEFAULT_EMBEDDING = "int4-g32", "int8"
@@ -89,6 +89,8 @@ def _pack(weight: PackedWeight, value: Any) -> NDArray[np.uint8]:
     """Return the bytes of an evaluated weight expression in its packing."""
     if weight.packing == VECTOR:
         packed = pack_vector(value)
+    elif weight.packing == COLUMNS:
+        packed = pack_columns(value)
     elif weight.packing == PLAIN:
         packed = value.contiguous().view(torch.uint8).reshape(-1)
     else:

@@ -25,6 +25,7 @@ _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.1219444005469057e-4
 _ROUNDING, _ROUNDING_BITS = 12582912.0, 0x4B400000
 _SQRT_HALF = 0.7071067811865476
+_SQRT_HALF_BITS = 0x3F3504F3
 _SQRT_2_OVER_PI = 0.7978845608028654
 
 # (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2
@@ -34,6 +35,17 @@ _EXP = (
     0.04166839271783829,
     0.008368780836462975,
     0.0013814467238262296,
+)
+# (log(1 + r) - r + r^2 / 2) / r^3 for sqrt(1/2) - 1 <= r <= sqrt(2) - 1
+_LOG = (
+    0.3333333134651184,
+    -0.250008225440979,
+    0.20001234114170074,
+    -0.16623298823833466,
+    0.1420154869556427,
+    -0.13160571455955505,
+    0.12763351202011108,
+    -0.07635711133480072,
 )
 # (2^r - 1) / r for |r| <= 1/2
 _EXP2 = (
@@ -100,6 +112,21 @@ def exp(level: Level, x: Value) -> Value:
     return p * power_of_two(half) * power_of_two(n - half)
 
 
+def log(level: Level, x: Value) -> Value:
+    """Return the natural logarithm of normal x > 0."""
+    integers = I32.x(x.type.lanes)
+    bits = x.bitcast(integers) - _SQRT_HALF_BITS
+    exponent = bits.shift_right_signed(23)
+    # x = 2^exponent times a mantissa between sqrt(1/2) and sqrt(2).
+    mantissa = ((bits & 0x7FFFFF) + _SQRT_HALF_BITS).bitcast(x.type)
+    r = mantissa - 1.0
+    squared = r * r
+    near = level.fma(r * squared, polynomial(level, r, _LOG), squared * -0.5)
+    whole = exponent.to(F32)
+    low = level.fma(whole, constant(x.type, _LN2_LOW), near)
+    return level.fma(whole, constant(x.type, _LN2_HIGH), r + low)
+
+
 def exp2_not_positive(level: Level, x: Value) -> Value:
     """Return 2^x for x <= 0; exactly 1 at 0, exactly 0 below -126.5 and at minus infinity."""
     inside = maximum(constant(x.type, -127.0), x)
@@ -163,8 +190,21 @@ def relu2(level: Level, x: Value) -> Value:
     return positive * positive
 
 
+def softplus(level: Level, x: Value) -> Value:
+    """Return log(1 + e^x), and x itself above 20.
+
+    With u = 1 + e^x rounded, log(u) + (e^x - (u - 1)) / u makes up for the rounding (Kahan).
+    """
+    inside = minimum(constant(x.type, 20.0), x)
+    power = exp(level, inside)
+    u = power + 1.0
+    value = log(level, u) + (power - (u - 1.0)) / u
+    return select(x > 20.0, x, value)
+
+
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Level, Value], Value]] = {
-    function.__name__: function for function in (silu, gelu, gelu_tanh, relu, relu2, sigmoid, tanh)
+    function.__name__: function
+    for function in (silu, gelu, gelu_tanh, relu, relu2, sigmoid, tanh, softplus)
 }
 """The functions that `lm.activation` and `lm.glu` name."""
 

@@ -18,6 +18,9 @@ VECTOR = "vector"
 PLAIN = "plain"
 """Row-major in the type of the expression, as the kernels of remainders read weights."""
 
+COLUMNS = "columns"
+"""Float32 column after column, each padded to 16: lanes are the rows of a narrow matrix."""
+
 _DTYPES = {F32Type: torch.float32, BF16Type: torch.bfloat16, F16Type: torch.float16}
 
 
@@ -33,6 +36,13 @@ def add_plain(context: Context, value: Value) -> Argument:
     element = logical_type(value).element_type
     num_bytes = prod(shape_of(value)) * (int(str(element).lstrip("bfi")) // 8)
     return weight(_add(context, value, PLAIN, num_bytes, num_bytes))
+
+
+def add_columns(context: Context, value: Value) -> Argument:
+    """Pass a narrow matrix `[N, K]`, or `[N, 1, K]`, column after column."""
+    sizes = shape_of(value)
+    num_bytes = 4 * padded(sizes[0], 16) * sizes[-1]
+    return weight(_add(context, value, COLUMNS, num_bytes, num_bytes))
 
 
 def add_matrix(context: Context, value: Value, *, gathered: bool = False) -> Argument:

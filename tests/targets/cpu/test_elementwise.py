@@ -85,6 +85,7 @@ EXACT: dict[str, Callable[[float], float]] = {
     "relu2": lambda x: max(x, 0.0) ** 2,
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)) if x > -700 else 0.0,
     "tanh": math.tanh,
+    "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
 }
 
 
@@ -111,7 +112,7 @@ def test_activation_functions_are_accurate(kind: str, jit: Jit, level: Any) -> N
     assert (result[len(x) :] == SENTINEL).all() and (result[:, features:] == SENTINEL).all()
 
 
-@pytest.mark.parametrize("kind", ["silu", "gelu", "gelu_tanh", "tanh", "sigmoid"])
+@pytest.mark.parametrize("kind", ["silu", "gelu", "gelu_tanh", "tanh", "sigmoid", "softplus"])
 def test_extreme_arguments_have_their_limits(kind: str, jit: Jit, level: Any) -> None:
     x = np.array([[0.0, 1e-30, 60.0, -60.0, 1e30, -1e30, np.nan, 5.0]], np.float32)
     kernel = activation_kernel(kind, 8)

@@ -14,6 +14,8 @@ from ingot.targets.cpu.plan import (
     Launch,
     Limits,
     Plan,
+    State,
+    StateSlot,
     Units,
     Variant,
     WeightSlot,
@@ -32,6 +34,7 @@ LAUNCH = Launch(
         FieldSlot("tokens"),
         InputSlot("block_tables"),
         KvSlot(1),
+        StateSlot(0),
     ),
     barrier=False,
 )
@@ -41,6 +44,7 @@ PLAN = Plan(
     (Buffer("x", "tokens", 64, 0), Buffer("y", "rows", 128, 64)),
     (LAUNCH,),
     logits=1,
+    states=(State(4, "conv0", 192),),
 )
 
 
@@ -61,6 +65,7 @@ def test_the_text_of_a_plan_is_the_documented_json() -> None:
                 },
             ],
         },
+        "states": [{"layer": 4, "name": "conv0", "bytes": 192}],
         "buffers": [
             {"name": "x", "rows": "tokens", "row_bytes": 64, "offset_bytes": 0},
             {"name": "y", "rows": "rows", "row_bytes": 128, "offset_bytes": 64},
@@ -80,6 +85,7 @@ def test_the_text_of_a_plan_is_the_documented_json() -> None:
                     ["field", "tokens"],
                     ["input", "block_tables"],
                     ["kv", 1],
+                    ["state", 0],
                 ],
             }
         ],
