@@ -5,7 +5,7 @@ those.  N is padded to 16 and K to the span, with zeros.  docs/architecture.md, 
 the table.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
@@ -16,7 +16,7 @@ from ingot.errors import UnsupportedError
 from ingot.extensions import Group, Owner
 from ingot.ir import CustomEncoding, Encoding, Offset, QuantTensor
 
-from .build import Pointer, Value
+from .build import Pointer
 from .levels import Level
 
 LANES = 16
@@ -38,8 +38,8 @@ class Packing:
 
     A block of `span` elements of K takes `block_bytes`; `tail_bytes` follow the blocks of K of
     every block of N.  `pack_rows` lays out rows whose number is a multiple of 16.  `unpack`, which
-    the packings of other distributions have, gives a block back as the float32 weights of 16
-    outputs for each of its K, from the level and the block's address.
+    the packings of other distributions have, builds the code that brings a block back: from its
+    address to another, at which it stores the float32 weights of 16 outputs for each k.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Packing:
     block_bytes: int
     tail_bytes: int
     pack_rows: Callable[[Weight, int], Tensor]
-    unpack: Callable[[Level, Pointer], Sequence[Value]] | None = None
+    unpack: Callable[[Level, Pointer, Pointer], None] | None = None
 
     def blocks(self, k: int) -> int:
         """Return the number of blocks along K."""

@@ -58,10 +58,7 @@ def _gather_unpacked(
     assert packing.unpack is not None
     with loop(0, packing.blocks(k)) as blocks:
         first = blocks.index * packing.span
-        for line, weight in enumerate(
-            packing.unpack(level, panel.at(blocks.index * packing.block_bytes))
-        ):
-            scratch.store(weight, line * 64)
+        packing.unpack(level, panel.at(blocks.index * packing.block_bytes), scratch)
         with loop(0, minimum(constant(I64, k) - first, packing.span)) as each:
             value = scratch.load(F32, each.index * 64 + lane * 4)
             y.store(value, (first + each.index) * 4)

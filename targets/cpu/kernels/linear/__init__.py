@@ -23,6 +23,7 @@ UNIT_OUTPUTS = 16
 """Outputs of one unit of work."""
 
 _ROW_COUNTS = (1, 2, 4, 8, 16)
+_ROW_COUNTS_UNPACKED = (1, 4)
 
 # The most rows whose sums fit the registers of a level, and so need no tiles.
 _ROWS_IN_REGISTERS = {512: 16, 256: 16, 128: 4}
@@ -46,9 +47,10 @@ def linear_kernels(packing: str, k: int, *, bias: bool) -> tuple[KernelVariant, 
     row stride of its width: rounded rows for integer packings, else float32.
     """
     shape = LinearShape(packing, k, bias)
+    counts = _ROW_COUNTS if shape.packing.unpack is None else _ROW_COUNTS_UNPACKED
     few = [
         KernelVariant(rows, _kernel(shape, f"m{rows}", partial(_few_rows, shape=shape, rows=rows)))
-        for rows in _ROW_COUNTS
+        for rows in counts
     ]
     many = _kernel(shape, "tiles", partial(_any_rows, shape=shape))
     return (*few, KernelVariant(None, many))

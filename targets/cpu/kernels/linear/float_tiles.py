@@ -115,9 +115,7 @@ def _unpacked(
     assert packing.unpack is not None and K_BLOCK % packing.span == 0
     with loop(0, (length + (packing.span - 1)) // packing.span) as blocks:
         block = panel.at((k // packing.span + blocks.index) * packing.block_bytes)
-        here = to.at(blocks.index * (packing.span * LINE))
-        for line, weight in enumerate(packing.unpack(level, block)):
-            here.store(weight, line * LINE, align=LINE)
+        packing.unpack(level, block, to.at(blocks.index * (packing.span * LINE)))
     return to
 
 

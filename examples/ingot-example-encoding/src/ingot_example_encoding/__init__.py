@@ -1,0 +1,1 @@
+"""An encoding of weights for Ingot in a package of its own."""

@@ -1,0 +1,1 @@
+"""A pass for Ingot in a package of its own."""
