@@ -64,8 +64,9 @@ class _Logits(nn.Module):
         options: dict[str, object] = {
             "use_cache": False,
             "position_ids": positions + self._offset if self._offset else positions,
-            "token_type_ids": torch.zeros_like(tokens),
         }
+        if getattr(self.model.config, "type_vocab_size", 0):
+            options["token_type_ids"] = torch.zeros_like(tokens)
         given = {name: value for name, value in options.items() if name in self._options}
         logits = self.model(input_ids=tokens, **given).logits
         assert isinstance(logits, Tensor)
