@@ -42,8 +42,11 @@ def read_bandwidth(threads: int, repeats: int = 3) -> float:
     return best
 
 
-def _run(path: Path) -> tuple[float, float]:
-    """Return tokens a second of a prefill and of decoding after it, for one sequence."""
+def _run(path: Path) -> tuple[float, float | None]:
+    """Return tokens a second of a prefill and of decoding after it, for one sequence.
+
+    A model that pools decodes nothing: None.
+    """
     executor = NativeExecutor(Artifact.open(path, verify=False), kv_pages=32)
     try:
         room = min(executor.limits.max_positions, executor.limits.max_step_tokens)
@@ -52,6 +55,8 @@ def _run(path: Path) -> tuple[float, float]:
         start = time.perf_counter()
         executor.step(_step(prompt, 0))
         prefill = prompt / (time.perf_counter() - start)
+        if executor.limits.row_width:
+            return prefill, None
         seconds = []
         for position in range(prompt, min(prompt + _DECODED, room)):
             start = time.perf_counter()

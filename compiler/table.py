@@ -18,13 +18,16 @@ def format_report(report: Report) -> str:
     ]
     if report.speed is not None:
         speed = report.speed
-        lines.append(
-            f"estimated speed  {speed.estimated:.1f} tokens/s "
-            f"({speed.bandwidth / 1e9:.1f} GB/s read bandwidth)"
-        )
+        if speed.decode is not None or speed.prefill is None:
+            lines.append(
+                f"estimated speed  {speed.estimated:.1f} tokens/s "
+                f"({speed.bandwidth / 1e9:.1f} GB/s read bandwidth)"
+            )
         measured = "not measured: this machine runs none of the levels"
         if speed.decode is not None and speed.prefill is not None:
             measured = f"{speed.decode:.1f} tokens/s decode, {speed.prefill:.0f} tokens/s prefill"
+        elif speed.prefill is not None:
+            measured = f"{speed.prefill:.0f} tokens/s of whole texts"
         lines.append(f"measured speed   {measured}")
     return "\n".join(lines)
 

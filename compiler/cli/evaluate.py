@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Score the windows and print the perplexity."""
     with LLM(arguments.artifact, threads=arguments.threads) as model:
+        model.require("generate")
         tokenizer = model.text.require_tokenizer()
         tokens = tokenizer.encode(english_text(), add_special_tokens=False)
         windows = cut_windows(tokens, arguments.windows, arguments.window_tokens)

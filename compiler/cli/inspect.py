@@ -75,6 +75,7 @@ def format_facts(facts: dict[str, Any]) -> str:
     lines = [
         f"name          {facts['name']} (ingot {facts['ingot_version']})",
         f"architecture  {architecture['model_type']}: {shape}",
+        f"task          {_task(facts)}",
         f"parameters    {report['parameters']:,}",
         f"encodings     {_encodings(facts['encodings'])}",
         "",
@@ -90,6 +91,21 @@ def format_facts(facts: dict[str, Any]) -> str:
         for name, source in facts["sources"].items()
     ]
     return "\n".join(lines)
+
+
+def _task(facts: dict[str, Any]) -> str:
+    """Return what the artifact is for; those of older versions generate."""
+    head = facts.get("head")
+    if head is None:
+        return "generate: chat and completions"
+    limit = f"texts of up to {head['max_tokens']} tokens"
+    if facts["task"] == "classify":
+        labels = len(head["labels"])
+        use = "scores and reranking" if labels == 1 else f"{labels} classes"
+        return f"classify: {use}, {head['pooling']} pooling, {limit}"
+    assumed = ", as the checkpoint states none" if head["pooling_assumed"] else ""
+    length = "of length 1" if head["normalized"] else "of any length"
+    return f"embed: vectors {length}, {head['pooling']} pooling{assumed}, {limit}"
 
 
 def _encodings(encodings: dict[str, Any]) -> str:

@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         **executor_options(arguments),
     )
     with model:
+        model.require("generate")
         params = sampling_params(arguments, model.default_params)
         params = replace(params, max_tokens=arguments.max_tokens)
         chats = model.text.chat_template is not None and not arguments.raw

@@ -100,7 +100,13 @@ def _announce(
     """Say where the daemon is, with a command that it answers."""
     question = "What is the capital of France?"
     request: dict[str, object] = {"model": name, "max_tokens": 64}
-    if model.text.chat_template is not None:
+    if model.task == "embed":
+        path, body = "embeddings", json.dumps({"model": name, "input": question})
+    elif model.task == "classify":
+        documents = ["Paris is the capital of France.", "Cats sleep most of the day."]
+        request = {"model": name, "query": question, "documents": documents}
+        path, body = "rerank", json.dumps(request)
+    elif model.text.chat_template is not None:
         path, message = "chat/completions", {"role": "user", "content": question}
         body = json.dumps({**request, "messages": [message]})
     else:
