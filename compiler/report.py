@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from .records import CheckRecord, PassRecord
+
 
 @dataclass(frozen=True)
 class LayerKind:
@@ -32,7 +34,8 @@ class Speed:
     """Tokens a second on this machine.
 
     `estimated` is what its read bandwidth (bytes a second) allows for decoding one sequence;
-    `decode` and `prefill` were measured, None where this machine cannot run the artifact.
+    `decode` and `prefill` were measured, None where this machine cannot run the artifact; a model
+    that pools has no `decode`.
     """
 
     bandwidth: float
@@ -54,6 +57,8 @@ class Report:
     seconds: float
     peak_memory: int
     speed: Speed | None = None
+    passes: tuple[PassRecord, ...] = ()
+    checks: tuple[CheckRecord, ...] = ()
 
     @property
     def parameters(self) -> int:

@@ -6,6 +6,15 @@ Everything that other folders use is exported here; `mlir` is the bindings' door
 from ingot.ir import mlir
 from ingot.ir.bridge import builtin_type, torch_type, vtensor_parts
 from ingot.ir.building import build_module
+from ingot.ir.checks import (
+    require,
+    require_activation,
+    require_choice,
+    require_float,
+    require_positive,
+    require_same_type,
+    require_vector,
+)
 from ingot.ir.costs import bits_of, bytes_of, elements_of, traffic
 from ingot.ir.dialect import LM, BatchType, Quant
 from ingot.ir.encoding import (
@@ -145,6 +154,7 @@ from ingot.ir.ops.weight import Weight
 from ingot.ir.pieces import Piece, parse_pieces
 from ingot.ir.printing.readable import readable
 from ingot.ir.quant_tensor import QuantTensor, concatenate
+from ingot.ir.references import rounded_as, split_heads, tensor_of, with_weights
 from ingot.ir.rounding import quantize, round_activations
 from ingot.ir.states import carries_state
 from ingot.ir.types import (
@@ -310,15 +320,25 @@ __all__ = [
     "quantize",
     "ragged_attention",
     "readable",
+    "require",
+    "require_activation",
+    "require_choice",
+    "require_float",
+    "require_positive",
+    "require_same_type",
+    "require_vector",
     "rewrite",
     "round_activations",
+    "rounded_as",
     "run_step",
     "scf",
     "shape_of",
     "source_of",
     "sources_of",
+    "split_heads",
     "step_inputs",
     "tensor",
+    "tensor_of",
     "tensor_type",
     "torch_dialect",
     "torch_dtype",
@@ -330,5 +350,6 @@ __all__ = [
     "vtensor_parts",
     "walk_and_apply_patterns",
     "weight_symbols",
+    "with_weights",
     "x86",
 ]

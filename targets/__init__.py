@@ -13,6 +13,7 @@ from .base import (
     Stage,
     Target,
     find_target,
+    run_passes,
     target_names,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "Stage",
     "Target",
     "find_target",
+    "run_passes",
     "target_names",
 ]

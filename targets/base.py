@@ -6,7 +6,7 @@ program and objects.  The names of the stages also name the progress lines and t
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ingot.extensions import Group, Owner
 from ingot.ir import Module, Value
+from ingot.passes import Callback, parse_pipeline
 from ingot.passes import parse_pipeline
 
 GROUP = Group("ingot.targets", "target", "targets")
@@ -104,8 +105,9 @@ class ModelFacts:
 class Build:
     """What is known of a compile so far; each stage returns one that knows more.
 
-    `watch` is called after each step of a stage with a name and something printable.  `files` are
-    those of the artifact, `notes` what its manifest says of the target.
+    `callback` sees the module before and after each pass; `watch` is called after other steps of a
+    stage with a name and something printable.  `files` are those of the artifact, `notes` what its
+    manifest says of the target.
     """
 
     module: Module
@@ -116,6 +118,13 @@ class Build:
     program: Program | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     notes: Mapping[str, object] = field(default_factory=dict)
+    callback: Callback | None = None
+
+
+def run_passes(build: Build, pipeline: str) -> Build:
+    """Run the passes that `pipeline` writes, as the first stage of every target does."""
+    parse_pipeline(pipeline).run(build.module, build.callback)
+    return replace(build, pipeline=pipeline)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,15 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ingot import knobs
 from ingot.runtime.cpu_level import supported_levels
+
+from .inspection_options import add_inspection_arguments, inspection_of
+from .module_files import write_result
+
+if TYPE_CHECKING:
+    from ingot.compiler.driver import CompileOptions
 
 HELP = "compile a checkpoint into an artifact"
 BUILTIN = "builtin"
@@ -75,17 +81,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-measure", action="store_true", help="do not run the artifact to measure its speed"
     )
+    add_inspection_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile, then print what came of it."""
     # The compiler's imports (torch, MLIR, transformers) take seconds: not before they are needed.
-    from ingot.compiler.driver import CompileOptions, compile_model
+    from ingot.compiler.driver import compile_model
     from ingot.compiler.measure import measure_speed
     from ingot.compiler.table import format_report
-    from ingot.targets import Settings
 
     model, output = _model_and_output(arguments)
+    options = _options(arguments)
+    progress = ProgressLine()
+    if arguments.stop_after:
+        _stop_early(model, options, arguments, progress)
+        return 0
+    report = compile_model(model, output, options, progress)
+    if not arguments.no_measure:
+        progress("measure", 0, 0)
+        report = measure_speed(report)
+    progress.close()
+    print(format_report(report))
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> "CompileOptions":
+    from ingot.compiler.driver import CompileOptions
+    from ingot.targets import Settings
+
     settings = Settings(
         linear=arguments.quantize,
         embedding=arguments.embedding,
@@ -94,17 +118,20 @@ def run(arguments: argparse.Namespace) -> int:
         kv_dtype=arguments.kv_dtype,
         levels=_levels(arguments.levels),
         pipeline=arguments.pipeline,
-        added=tuple(arguments.add_pass),
     )
-    options = CompileOptions(arguments.target, settings, knobs.DUMP.get())
-    progress = ProgressLine()
-    report = compile_model(model, output, options, progress)
-    if not arguments.no_measure:
-        progress("measure", 0, 0)
-        report = measure_speed(report)
+    return CompileOptions(arguments.target, settings, inspection_of(arguments))
+
+
+def _stop_early(
+    model: Path, options: "CompileOptions", arguments: argparse.Namespace, progress: "ProgressLine"
+) -> None:
+    """Run up to a pass or stage, and write what it gave instead of an artifact."""
+    from ingot.compiler.stages import lower_model, open_front
+
+    lowering = lower_model(open_front(model, options, progress), options, progress)
     progress.close()
-    print(format_report(report))
-    return 0
+    lowering.inspector.close()
+    write_result(lowering.last, arguments.output, arguments.emit, arguments.locations)
 
 
 def _model_and_output(arguments: argparse.Namespace) -> tuple[Path, Path]:

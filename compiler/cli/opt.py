@@ -1,15 +1,17 @@
 """Read a module of the IR, verify it, run passes on it and print it."""
 
 import argparse
-import sys
 from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingot.errors import IngotError, UsageError
+from ingot.errors import UsageError
+
+from .inspection_options import add_inspection_arguments, inspection_of
+from .module_files import read_module_source, render, write_bytes
 
 if TYPE_CHECKING:
     from ingot.ir import Module
+    from ingot.passes import Pipeline
 
 SEPARATOR = "// -----\n"
 HELP = "read a module of the IR, verify it, run passes on it and print it"
@@ -30,17 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the passes to run, such as 'raise,canonicalize,quantize{linear=int8}'",
     )
     parser.add_argument(
-        "--emit", choices=("text", "bytecode"), default="text", help="how to write the result"
-    )
-    parser.add_argument(
-        "--locations", action="store_true", help="print where each operation comes from"
-    )
-    parser.add_argument(
         "--split-input-file",
         action="store_true",
         help="treat what stands between lines '// -----' of a text as modules of their own",
     )
     parser.add_argument("-o", "--output", metavar="OUT", help="a file instead of standard output")
+    parser.add_argument(
+        "--weights",
+        metavar="CHECKPOINT",
+        help="what --verify-passes takes weights from; default: random ones",
+    )
     parser.add_argument("--list-passes", action="store_true", help="print the passes there are")
     parser.add_argument(
         "--list-pipelines", action="store_true", help="print the pipelines that have a name"
@@ -51,13 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print a pipeline with all its names written out; a target's name gives its own",
     )
     parser.add_argument("--help-pass", metavar="NAME", help="print what a pass and its options do")
+    add_inspection_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, verify, run the passes, verify after each, and write."""
     # The compiler's imports (torch, MLIR) take seconds: not before they are needed.
     from ingot.ir import Module
-    from ingot.passes import parse_pipeline
 
     told = _told(arguments)
     if told:
@@ -65,15 +66,38 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.file is None:
         raise UsageError("no file is given", hint="Give a file, or - for standard input.")
-    pipeline = parse_pipeline(arguments.pipeline)
-    where, content = _read(arguments.file)
+    pipeline = _pipeline(arguments)
+    where, content = read_module_source(arguments.file)
     rendered = []
     for piece in _pieces(content) if arguments.split_input_file else [content]:
         module = Module.parse(piece, where=where)
-        pipeline.run(module)
-        rendered.append(_rendered(module, arguments))
-    _write(SEPARATOR.encode().join(rendered), arguments.output)
+        _run_pipeline(pipeline, module, arguments)
+        rendered.append(render(module, arguments.output, arguments.emit, arguments.locations))
+    write_bytes(SEPARATOR.encode().join(rendered), arguments.output)
     return 0
+
+
+def _pipeline(arguments: argparse.Namespace) -> "Pipeline":
+    """Return the passes to run: those up to --stop-after."""
+    from ingot.compiler.inspection import check_names, cut
+    from ingot.passes import parse_pipeline
+
+    pipeline = parse_pipeline(arguments.pipeline)
+    check_names(inspection_of(arguments), pipeline)
+    return cut(pipeline, arguments.stop_after)
+
+
+def _run_pipeline(pipeline: "Pipeline", module: "Module", arguments: argparse.Namespace) -> None:
+    """Run the passes in place; what is to be seen of them goes to standard error."""
+    from ingot.compiler.inspection import Inspector, sample_for, weights_for
+
+    inspector = Inspector(inspection_of(arguments))
+    if arguments.verify_passes:
+        inspector.verify_with(weights_for(module, arguments.weights), sample_for(module))
+    inspector.dump.write("import", module)
+    pipeline.run(module, inspector.callback)
+    inspector.dump.write_pipeline(str(pipeline))
+    inspector.close()
 
 
 def _pieces(content: str | bytes) -> list[str]:
@@ -114,50 +138,3 @@ def _written_out(text: str) -> str:
     wanted = {name for name in named if name in text.split(",")}
     own = {name: find_target(name).pipeline(Settings()) for name in wanted}
     return str(parse_pipeline(text, own))
-
-
-def _read(file: str) -> tuple[str, str | bytes]:
-    """Return the name of the source for errors, and its text or bytecode."""
-    if file == "-":
-        where, data = "standard input", sys.stdin.buffer.read()
-    else:
-        where = file
-        try:
-            data = Path(file).read_bytes()
-        except OSError as error:
-            raise UsageError(
-                f"cannot be read: {error.strerror}", where=file, hint="Give a file of the IR."
-            ) from None
-    if data.startswith(_BYTECODE):
-        return where, data
-    try:
-        return where, data.decode()
-    except UnicodeDecodeError:
-        raise UsageError(
-            "is neither MLIR text nor MLIR bytecode", where=where, hint="Give a file of the IR."
-        ) from None
-
-
-_BYTECODE = b"ML\xefR"
-
-
-def _rendered(module: "Module", arguments: argparse.Namespace) -> bytes:
-    if arguments.emit == "bytecode":
-        return module.bytecode()
-    text = module.text(locations=arguments.locations)
-    return (text.rstrip("\n") + "\n").encode()
-
-
-def _write(content: bytes, output: str | None) -> None:
-    if output is None:
-        if content.startswith(_BYTECODE) and sys.stdout.isatty():
-            raise UsageError("bytecode is not for a terminal", hint="Name a file with -o.")
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        Path(output).write_bytes(content)
-    except OSError as error:
-        raise IngotError(
-            f"cannot be written: {error.strerror}", where=output, hint="Name another file with -o."
-        ) from None

@@ -98,7 +98,8 @@ def _module_name(op: Op) -> str:
     """Return the last part of the module that owns the weights of `op`, '' if none does."""
     modules = list(dict.fromkeys(source.module for source in sources_of(op.location)))
     symbols = _symbols(op)
-    owners = [m for m in modules if m and any(symbol.startswith(f"{m}.") for symbol in symbols)]
+    inner = [m for m in modules if m and not any(o.startswith(f"{m}.") for o in modules)]
+    owners = [m for m in inner if any(symbol.startswith(f"{m}.") for symbol in symbols)]
     if not owners and isinstance(op, Linear | Embedding):
         owners = [module for module in modules[:1] if module]
     joined = "+".join(module.rpartition(".")[2] for module in owners)

@@ -40,7 +40,7 @@ class Recorded:
     """One result of one operation: its values, one a step, each `[rows, features]` in float64.
 
     `reads` are the numbers of the results that it is made from; `leaves` whether its function
-    returns it.
+    returns it, `needed` whether what is returned depends on it.
     """
 
     number: int
@@ -51,6 +51,7 @@ class Recorded:
     reads: tuple[int, ...]
     leaves: bool
     values: list[Tensor] = field(default_factory=list)
+    needed: bool = False
 
     @property
     def place(self) -> Source:
@@ -112,6 +113,11 @@ def record(module: Module, weights: Weights, sample: Sample) -> list[Recorded]:
     """Run the sample and return every recorded value, in order."""
     recorder = Recorder(sample)
     sample.logits(module, weights, recorder.watch)
+    for one in reversed(recorder.results):
+        one.needed |= one.leaves
+        if one.needed:
+            for number in one.reads:
+                recorder.results[number].needed = True
     return recorder.results
 
 
@@ -196,10 +202,10 @@ def _pairs(reference: Sequence[Recorded], found: Sequence[Recorded]) -> dict[int
     """Return for the number of each value that has one the number of its counterpart."""
     places: dict[tuple[Source, int], list[int]] = {}
     for one in reference:
-        for source in one.sources:
+        for source in one.sources if one.needed else ():
             places.setdefault((source, one.features), []).append(one.number)
     peers: dict[tuple[tuple[Source, ...], int], list[int]] = {}
-    for one in found:
+    for one in filter(lambda one: one.needed, found):
         peers.setdefault((one.sources, one.features), []).append(one.number)
     pairs: dict[int, int] = {}
     for (sources, features), numbers in peers.items():

@@ -1,0 +1,53 @@
+"""What is kept of each pass of a compile: plain values, which the serving install reads too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Counts = dict[str, int]
+"""Operations by name, in the order of the names."""
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """What one pass did: its text, its seconds, and how often each operation was there."""
+
+    text: str
+    seconds: float
+    before: Counts
+    after: Counts
+
+
+@dataclass(frozen=True)
+class CheckRecord:
+    """What holding a pass to its contract gave.
+
+    `error` is that of the logits, relative, in the contract's `metric`; `allowed` is its budget.
+    """
+
+    step: str
+    contract: str
+    metric: str
+    error: float
+    allowed: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is allowed; a NaN is not."""
+        return self.error <= self.allowed
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the manifest says of it; the error with three digits."""
+        return {
+            "pass": self.step,
+            "contract": self.contract,
+            "metric": self.metric,
+            "error": float(f"{self.error:.3g}"),
+            "allowed": self.allowed,
+        }
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "CheckRecord":
+        """Return what an entry of the manifest says."""
+        values = {name: entry[name] for name in ("contract", "metric", "error", "allowed")}
+        return cls(step=entry["pass"], **values)

@@ -1,0 +1,150 @@
+"""A compile up to the point where weights are read: import, then the target's stages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ingot.errors import UnsupportedError, UsageError
+from ingot.ir import Encoding, Module, shape_of
+from ingot.models import Checkpoint, import_model, open_checkpoint
+from ingot.passes import Pass, Phase, parse_pipeline, random_sample
+from ingot.targets import Build, ModelFacts, Settings, Target, find_target
+
+from .inspection import Inspection, Inspector, check_names, cut
+from .pooled_head import with_defaults
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is (0: unknown)."""
+
+IMPORT = "import"
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Tell nobody of the progress."""
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What a user asks of a compile, and wants to see of it."""
+
+    target: str = "cpu"
+    settings: Settings = field(default_factory=Settings)
+    inspection: Inspection = field(default_factory=Inspection)
+
+
+@dataclass(frozen=True)
+class Front:
+    """A checkpoint, and its architecture as a module in the torch dialect."""
+
+    checkpoint: Checkpoint
+    module: Module
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """A module after the target's stages, and what was seen of the passes.
+
+    `last` is what the last of them gave: the module, or something to print, such as the plan.
+    """
+
+    build: Build
+    inspector: Inspector
+    last: object
+
+
+def check_options(target: Target, settings: Settings) -> None:
+    """Raise `UsageError` for options that no model could make right, before any work is done."""
+    parse_pipeline(target.pipeline(settings))
+    for level in settings.levels:
+        if level not in target.levels:
+            raise UsageError(
+                f"target {target.name} has no level {level!r}",
+                hint=f"Levels: {', '.join(target.levels)}.",
+            )
+
+
+def open_front(path: str | Path, options: CompileOptions, progress: Progress = quiet) -> Front:
+    """Open a checkpoint and import it; of the weights nothing but headers is read."""
+    progress("open", 0, 0)
+    checkpoint = open_checkpoint(path)
+    _check_partial_encoding(options.settings, checkpoint)
+    progress(IMPORT, 0, 0)
+    return Front(checkpoint, import_model(checkpoint))
+
+
+def lower_model(front: Front, options: CompileOptions, progress: Progress = quiet) -> Lowering:
+    """Run the target's stages on an imported module, without writing anything.
+
+    They end after the pass or stage that the inspection names, if it names one.
+    """
+    options = replace(options, settings=with_defaults(options.settings, front.checkpoint))
+    target = find_target(options.target)
+    check_options(target, options.settings)
+    settings, count = _until(target, options)
+    inspector = Inspector(options.inspection)
+    facts = _facts(front)
+    inspector.verify_with(front.checkpoint.weights, random_sample(facts.vocab_size))
+    inspector.dump.write(IMPORT, front.module)
+    last: list[object] = [front.module]
+
+    def watch(name: str, value: object) -> None:
+        progress(name, 0, 0)
+        last[:] = [value]
+        inspector.dump.write(name, value)
+
+    def callback(one: Pass, module: Module, phase: Phase) -> None:
+        if phase == "before":
+            progress(one.name(), 0, 0)
+        inspector.callback(one, module, phase)
+
+    build = Build(front.module, facts, settings, watch, callback=callback)
+    for stage in target.stages[:count]:
+        progress(stage.name, 0, 0)
+        build = stage.run(build)
+    inspector.dump.write_pipeline(build.pipeline)
+    return Lowering(build, inspector, last[0])
+
+
+def _until(target: Target, options: CompileOptions) -> tuple[Settings, int]:
+    """Return the settings, and how many stages to run, so that all ends where it is asked to."""
+    passes = parse_pipeline(target.pipeline(options.settings))
+    stop = options.inspection.stop_after
+    stages = [IMPORT, *(stage.name for stage in target.stages)]
+    check_names(options.inspection, passes, tuple(stages))
+    if not stop:
+        return options.settings, len(target.stages)
+    if stop in stages:
+        return options.settings, stages.index(stop)
+    # The passes are the first stage.
+    return replace(options.settings, pipeline=str(cut(passes, stop))), 1
+
+
+def _check_partial_encoding(settings: Settings, checkpoint: Checkpoint) -> None:
+    """Refuse to encode some weights of a quantised checkpoint anew while others are to be kept."""
+    infos = map(checkpoint.weights.info, checkpoint.weights)
+    stores_encoded = any(isinstance(info.stored, Encoding) for info in infos)
+    partial = settings.embedding != "auto" or settings.overrides
+    if stores_encoded and partial and settings.linear == "auto":
+        raise UsageError(
+            "the checkpoint is quantised, and only some of its weights are to be encoded anew",
+            where=checkpoint.name,
+            hint="Say with --quantize what the other weights become.",
+        )
+
+
+def _facts(front: Front) -> ModelFacts:
+    """Return the sizes that the module or the configuration gives."""
+    logits = front.module.step.type.results[0]
+    config = front.checkpoint.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions < 1:
+        raise UnsupportedError(
+            f"the configuration of {config.model_type} has no max_position_embeddings",
+            where="config.json",
+            hint="Add the number of positions that the model was trained for.",
+        )
+    pools = front.checkpoint.head.task != "generate"
+    return ModelFacts(
+        vocab_size=config.vocab_size if pools else shape_of(logits)[-1],
+        max_positions=positions - front.checkpoint.position_offset,
+    )
