@@ -55,7 +55,7 @@ def test_a_table_that_is_also_the_head_stays() -> None:
 
 
 def test_the_contract_holds_on_random_modules() -> None:
-    assert_contract(AbsorbScales(), modules=5)
+    assert_contract(AbsorbScales(), modules=2)
 
 
 def test_the_pipeline_has_a_name() -> None:

@@ -1,0 +1,1 @@
+"""Operations for Ingot in a package of their own."""
