@@ -15,6 +15,7 @@ from ingot.errors import CheckpointError, UnsupportedError
 from .encoder import automatic_class, build_options
 from .head import GENERATE, Head, is_text_model
 from .mxfp4 import QUANT_METHOD
+from .seams import adapt_attention, adapt_experts
 
 
 def config_from_file(path: Path) -> PretrainedConfig:
@@ -90,4 +91,5 @@ def build_architecture(config: PretrainedConfig, head: Head = GENERATE) -> PreTr
         ) from error
     assert isinstance(model, PreTrainedModel)
     model.train(False)
+    adapt_experts(model)
     return model

@@ -6,6 +6,7 @@ Importing a seam registers it with transformers; `use_seams` makes models ask fo
 from transformers import PretrainedConfig
 
 from . import attention, experts
+from .own_experts import adapt_experts as adapt_experts
 from .state import opaque_states as opaque_states
 
 
