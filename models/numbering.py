@@ -27,7 +27,7 @@ def number_by_positions(graph: fx.Graph, positions: fx.Node) -> None:
 
 
 def _replace_range(node: fx.Node, positions: fx.Node) -> None:
-    first, end = node.args if len(node.args) > 1 else (0, node.args[0])
+    first, end = node.args[:2] if len(node.args) > 1 else (0, node.args[0])
     if len(node.args) > 2 and node.args[2] != 1:
         return
     if not isinstance(first, int) or not _is_count(_value(end) - first, positions):

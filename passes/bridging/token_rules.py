@@ -157,7 +157,8 @@ _RANGES = "arange arange.start arange.start_step linspace".split()
 _ALONG = {
     1: """softmax.int _softmax log_softmax.int _log_softmax cumsum cumprod sum.dim_IntList mean.dim
     amax amin argmax argmin max.dim min.dim sort slice.Tensor select.int gather flip cat stack
-    narrow index_select unbind.int std.dim var.dim any.dim all.dim prod.dim_int""".split(),
+    narrow index_select scatter.value scatter.src scatter_add unbind.int std.dim var.dim any.dim
+    all.dim prod.dim_int""".split(),
     2: """topk split.Tensor split_with_sizes chunk linalg_vector_norm norm.ScalarOpt_dim
     slice_scatter select_scatter tensor_split.sections repeat_interleave.self_int""".split(),
 }
