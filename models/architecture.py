@@ -91,5 +91,6 @@ def build_architecture(config: PretrainedConfig, head: Head = GENERATE) -> PreTr
         ) from error
     assert isinstance(model, PreTrainedModel)
     model.train(False)
+    adapt_attention(model)
     adapt_experts(model)
     return model

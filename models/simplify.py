@@ -6,6 +6,7 @@ ops are dispatched again, below autograd, and what is composed of views comes ap
 that takes a third of the time.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,10 @@ def simplify(program: ExportedProgram) -> tuple[fx.Graph, ExportGraphSignature]:
     The inputs stay in order; nodes keep the module and the line that they come from.
     """
     if any(map(_mutates, _nodes(program.graph_module))):
-        general = program.run_decompositions({})
+        with warnings.catch_warnings():
+            # torch.export copies its own tree specifications, which warn of themselves.
+            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+            general = program.run_decompositions({})
         return general.graph, general.graph_signature
     return _dispatched_again(program.graph_module).graph, program.graph_signature
 

@@ -6,6 +6,8 @@ Importing a seam registers it with transformers; `use_seams` makes models ask fo
 from transformers import PretrainedConfig
 
 from . import attention, experts
+from .own_attention import adapt_attention as adapt_attention
+from .own_attention import allow_own_classes
 from .own_experts import adapt_experts as adapt_experts
 from .state import opaque_states as opaque_states
 
@@ -14,3 +16,4 @@ def use_seams(config: PretrainedConfig) -> None:
     """Make models that are built from `config` call the opaque operators."""
     config._attn_implementation = attention.IMPLEMENTATION
     config._experts_implementation = experts.IMPLEMENTATION
+    allow_own_classes(config)

@@ -74,7 +74,7 @@ def _attention_function(
     # A tensor or a number that is not known here would change the result; switches do not.
     told = {name for name, value in others.items() if isinstance(value, Tensor | float)}
     if unknown := told - HARMLESS:
-        raise _refused(module, f"takes {', '.join(sorted(unknown))}, which is not known here")
+        raise refused(module, f"takes {', '.join(sorted(unknown))}, which is not known here")
     sight = _sight(module, attention_mask, sliding_window, is_causal)
     result = attention(
         query,
@@ -105,10 +105,10 @@ def _sight(
     if attention_mask is not None:
         sight = sight_of(attention_mask)
         if sight is None:
-            raise _refused(module, "is masked by a tensor that the model computes by itself")
+            raise refused(module, "is masked by a tensor that the model computes by itself")
         return sight
     if sliding_window is not None:
-        raise _refused(module, "has a sliding window, but the model makes no mask for it")
+        raise refused(module, "has a sliding window, but the model makes no mask for it")
     return Sight(
         causal=bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
     )
@@ -117,11 +117,11 @@ def _sight(
 def _layer_of(module: nn.Module) -> int:
     layer = getattr(module, "layer_idx", None)
     if not isinstance(layer, int):
-        raise _refused(module, "does not know the number of its layer")
+        raise refused(module, "does not know the number of its layer")
     return layer
 
 
-def _refused(module: nn.Module, what: str) -> UnsupportedError:
+def refused(module: nn.Module, what: str) -> UnsupportedError:
     return UnsupportedError(
         f"the attention of {type(module).__name__} {what}",
         hint="Give a model whose attention is causal, with or without a sliding window.",

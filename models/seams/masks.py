@@ -65,7 +65,10 @@ def _mask_function(
             hint="Give a model whose tokens see those before them, a window, a chunk, or all.",
         )
     result = mask(torch.empty((), dtype=dtype, device=device), q_length, kv_length)
+    assert isinstance(result, Tensor)
     setattr(result, _MARK, sight)
+    # In another type or place it still stands for the same.
+    setattr(result, "to", lambda *arguments, **options: result)  # noqa: B010 - no method of Tensor
     return result
 
 
@@ -116,11 +119,10 @@ _MAKERS: Mapping[Callable[..., Any], Callable[[Mapping[str, Any]], Sight | None]
 
 
 def _name_of(function: Callable[..., Any]) -> str:
-    parts = inspect.getclosurevars(function).nonlocals.get("mask_functions", ())
-    names = [_name_of(part) for part in parts] or [
-        function.__qualname__.removesuffix(".<locals>.inner_mask")
-    ]
-    return " with ".join(names)
+    parts = inspect.getclosurevars(function).nonlocals
+    inner = [*parts.get("mask_functions", ()), *filter(callable, [parts.get("mask_function")])]
+    own = function.__qualname__.removesuffix(".<locals>.inner_mask")
+    return " with ".join(_name_of(part) for part in inner) or own
 
 
 def register(implementation: str) -> None:

@@ -10,6 +10,7 @@ from transformers.models.llama import modeling_llama
 
 from ingot.errors import UnsupportedError
 from ingot.models.architecture import config_from_fields
+from ingot.models.seams.own_attention import alibi_slopes
 from ingot.models.trace import trace
 
 SIZES = {
@@ -29,6 +30,7 @@ SIZES = {
 def attentions(model_type: str, **more: object) -> list[Mapping[str, Any]]:
     """Return the arguments of each layer's attention by name."""
     fields = {**SIZES, "model_type": model_type, **more}
+    fields = {name: value for name, value in fields.items() if value is not None}
     graph = trace(config_from_fields(fields, where="test")).graph
     operator = torch.ops.ingot.attention.default
     names = [argument.name for argument in operator._schema.arguments]
@@ -46,10 +48,8 @@ def test_windows_alternate_as_the_config_says() -> None:
 
 
 def test_sinks_are_the_layer_s_own() -> None:
-    found = attentions("gpt_oss", num_local_experts=4, sliding_window=12)
-    assert [
-        one["sinks"].name.endswith(f"layers_{i}_self_attn_sinks") for i, one in enumerate(found)
-    ] == [True] * 4
+    [found] = attentions("gpt_oss", num_local_experts=4, sliding_window=12)
+    assert found["sinks"].meta["val"].shape == (4,)
 
 
 def test_a_config_can_ask_for_sight_of_all_tokens() -> None:
@@ -95,3 +95,48 @@ def test_a_mask_that_the_model_changes_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(modeling_llama, "create_causal_mask", changed)
     with pytest.raises(UnsupportedError, match="LlamaAttention is masked by a tensor"):
         attentions("llama")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "sizes", "scale"),
+    [
+        ("bloom", {}, 8**-0.5),
+        ("mpt", {"d_model": 48, "n_heads": 6, "n_layers": 1}, 8**-0.5),
+        ("falcon", {"alibi": False, "head_dim": None}, 8**-0.5),
+        ("gptj", {"rotary_dim": 4, "head_dim": None}, 8**-0.5),
+        ("openai-gpt", {}, 8**-0.5),
+    ],
+)
+def test_attention_code_of_an_architecture_s_own_is_replaced(
+    model_type: str, sizes: dict[str, Any], scale: float
+) -> None:
+    [found] = attentions(model_type, **sizes)
+    assert (found["causal"], found["window"], found["scale"]) == (True, 0, pytest.approx(scale))
+    assert (found["slopes"] is not None) == (model_type in ("bloom", "mpt"))
+
+
+def test_slopes_are_those_that_the_architecture_computes() -> None:
+    from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+    from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+
+    for heads in (1, 4, 6, 7, 16, 71):
+        found = alibi_slopes(heads)
+        bloom = build_alibi_tensor(torch.ones(1, 2), heads, torch.float32)
+        mpt = build_mpt_alibi_tensor(heads, 2)
+        torch.testing.assert_close(found, bloom[:, 0, 1])
+        torch.testing.assert_close(found, -mpt[:, 0, 0])
+
+
+def test_biases_that_are_rounded_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match="Falcon's biases by distance are rounded"):
+        attentions("falcon", alibi=True, head_dim=None)
+
+
+def test_local_layers_see_a_window() -> None:
+    found = attentions(
+        "gpt_neo",
+        num_hidden_layers=2,
+        attention_types=[[["global", "local"], 1]],
+        window_size=12,
+    )
+    assert [(one["window"], one["scale"]) for one in found] == [(0, 1.0), (12, 1.0)]
