@@ -7,9 +7,7 @@ is wrong or broken.
 
 import argparse
 import fnmatch
-import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from ingot.errors import UsageError
@@ -17,8 +15,9 @@ from ingot.errors import UsageError
 from .cases import FAST, Case, all_cases
 from .check import EXECUTORS
 from .result import Result, Verdict
+from .results_file import read_results, write_results
 from .running import run_cases
-from .table import summary, table
+from .table import summary, write_table
 
 
 def main() -> int:
@@ -28,19 +27,21 @@ def main() -> int:
     if arguments.list:
         print("\n".join(case.name for case in cases))
         return 0
-    results: list[Result] = []
+    file = Path(arguments.json) if arguments.json else None
+    results = read_results(file) if file else {}
+    if arguments.resume:
+        cases = [case for case in cases if case.name not in results]
     for result in run_cases(cases, arguments.executor, arguments.time_limit):
-        results.append(result)
+        results[result.name] = result
         print(_line(result), flush=True)
         if arguments.verbose and result.trace:
             print(result.trace, file=sys.stderr)
-    print(summary(results))
-    if arguments.json:
-        document = [asdict(one) for one in results]
-        Path(arguments.json).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        if file:
+            write_results(file, results)
+    print(summary(list(results.values())))
     if arguments.table:
-        Path(arguments.table).write_text(table(results), encoding="utf-8")
-    return int(any(one.verdict in (Verdict.WRONG, Verdict.BROKEN) for one in results))
+        write_table(Path(arguments.table), list(results.values()))
+    return int(any(one.verdict in (Verdict.WRONG, Verdict.BROKEN) for one in results.values()))
 
 
 def chosen(only: str, *, fast: bool) -> list[Case]:
@@ -73,8 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--time-limit", type=float, default=120.0, metavar="S", help="seconds a model may take"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the results, with stack traces")
-    parser.add_argument("--table", metavar="FILE", help="write the table of the documentation")
+    parser.add_argument(
+        "--json", metavar="FILE", help="keep the results here, beside those of earlier runs"
+    )
+    parser.add_argument("--resume", action="store_true", help="leave out what --json has already")
+    parser.add_argument(
+        "--table", metavar="FILE", help="write all results into the table of this document"
+    )
     parser.add_argument("--verbose", action="store_true", help="show stack traces")
     return parser
 

@@ -1,5 +1,6 @@
 """Checkpoints and architectures: what the compiler takes in."""
 
+from .blueprint import open_blueprint
 from .builtin import fetch_builtin
 from .checkpoint import Checkpoint
 from .importer import import_model
@@ -14,6 +15,7 @@ __all__ = [
     "Weights",
     "fetch_builtin",
     "import_model",
+    "open_blueprint",
     "open_checkpoint",
     "small_tokenizer",
     "write_random_checkpoint",

@@ -90,7 +90,9 @@ def trace(config: PretrainedConfig, head: Head = GENERATE) -> Trace:
     use_seams(config)
     model, inputs = _function(build_architecture(config, head), head)
     try:
-        with opaque_states(model):
+        with opaque_states(model), warnings.catch_warnings():
+            # torch.export copies its own tree specifications, which warn of themselves.
+            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
             graph, signature = simplify(_export(model, inputs, config))
     except IngotError:
         raise
@@ -141,15 +143,12 @@ def _export(
 def _export_for(model: nn.Module, inputs: int, most: int) -> torch.export.ExportedProgram:
     tokens = torch.zeros(1, EXAMPLE_TOKENS, dtype=torch.long, device="meta")
     count = torch.export.Dim("T", min=2, max=most)
-    with warnings.catch_warnings():
-        # torch.export copies its own tree specifications, which warn of themselves.
-        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        return torch.export.export(
-            model,
-            tuple(torch.zeros_like(tokens) for _ in range(inputs)),
-            dynamic_shapes=({1: count},) * inputs,
-            strict=False,
-        )
+    return torch.export.export(
+        model,
+        tuple(torch.zeros_like(tokens) for _ in range(inputs)),
+        dynamic_shapes=({1: count},) * inputs,
+        strict=False,
+    )
 
 
 def _argument(spec: InputSpec, config: PretrainedConfig) -> str:

@@ -52,3 +52,5 @@ from .core import users as users
 from .core import verify_pass as verify_pass
 from .core import verifying as verifying
 from .decompose import decompose_unknown as decompose_unknown
+from .outline import Unraised as Unraised
+from .outline import unraised as unraised

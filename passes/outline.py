@@ -46,11 +46,8 @@ class Outline(Pass):
     contract: ClassVar[Contract] = EXACT
 
     def run(self, module: Module) -> None:
-        rewrite(module, [known_sizes, size])
         block = step_block(module)
-        merge_equal(block)
-        erase_dead(block)
-        for op in [op for group in remainders(block) for op in group]:
+        for op in _unraised_ops(module):
             reason = mixes_tokens(op)
             if reason:
                 raise _refused(op, reason)
@@ -60,6 +57,32 @@ class Outline(Pass):
             _outline(module, group, functions)
         _sort(block)
         erase_dead(block)
+
+
+@dataclass(frozen=True)
+class Unraised:
+    """A torch op that no pattern raised, where it comes from, and why it is refused, if it is."""
+
+    op: str
+    place: str
+    refusal: str
+
+
+def unraised(module: Module) -> list[Unraised]:
+    """List what `outline` would move to functions or refuse, in the order of the module."""
+    return [
+        Unraised(_name(op), _origin(op.location), mixes_tokens(op))
+        for op in _unraised_ops(module)
+        if not op.operation.name.startswith("torch.prim.")
+    ]
+
+
+def _unraised_ops(module: Module) -> list[OpView]:
+    rewrite(module, [known_sizes, size])
+    block = step_block(module)
+    merge_equal(block)
+    erase_dead(block)
+    return [op for group in remainders(block) for op in group]
 
 
 @pattern
@@ -90,12 +113,16 @@ def size(op: torch_dialect.AtenSizeIntOp) -> None:
         replace(op, torch_dialect.AtenSizeIntOp(tokens, constant(1, x), results=[int_type]).result)
 
 
-def _refused(op: OpView, reason: str) -> UnsupportedError:
-    name = op.operation.name.removeprefix("torch.")
+def _name(op: OpView) -> str:
+    name: str = op.operation.name.removeprefix("torch.")
     if name == "operator":
         name = op.operation.attributes["name"].value.removeprefix("torch.")
+    return name
+
+
+def _refused(op: OpView, reason: str) -> UnsupportedError:
     return UnsupportedError(
-        f"{name} cannot be compiled: no pattern raises it, and as torch op it {reason}",
+        f"{_name(op)} cannot be compiled: no pattern raises it, and as torch op it {reason}",
         where=_origin(op.location),
         hint="Add a pattern to passes/raising that raises it to an op of the lm dialect.",
     )
