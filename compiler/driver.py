@@ -2,7 +2,9 @@
 
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ingot.models import Checkpoint
 from ingot.targets import Build, Target, find_target
@@ -39,7 +41,9 @@ def compile_model(
     lowering.inspector.close()
     build = lowering.build
     assert build.program is not None
-    size = _write(output, target, build, front.checkpoint, progress)
+    checks = lowering.inspector.checks
+    manifest = describe(target, build, front.checkpoint, checks)
+    size = _write(output, target, build, front.checkpoint, manifest, progress)
     return Report(
         artifact=output,
         bytes=size,
@@ -50,17 +54,21 @@ def compile_model(
         seconds=time.monotonic() - start,
         peak_memory=_peak_memory(),
         passes=tuple(lowering.inspector.records),
-        checks=tuple(lowering.inspector.checks),
+        checks=tuple(checks),
     )
 
 
 def _write(
-    output: Path, target: Target, build: Build, checkpoint: Checkpoint, progress: Progress
+    output: Path,
+    target: Target,
+    build: Build,
+    checkpoint: Checkpoint,
+    manifest: Mapping[str, Any],
+    progress: Progress,
 ) -> int:
     program = build.program
     assert program is not None
     files = {**model_files(checkpoint), "graph.mlirbc": build.module.bytecode(), **build.files}
-    manifest = describe(target, build, checkpoint)
     names = [weight.name for weight in program.weights]
     places = {name: place for place, name in enumerate(names)}
     with packed_ahead(target, program.weights, checkpoint) as entries:

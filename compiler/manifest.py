@@ -4,15 +4,17 @@ Everything here follows from the checkpoint and the settings; nothing depends on
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ingot.ir import Encoding
 from ingot.models import Checkpoint
+from ingot.passes import options_of, parse_pipeline
 from ingot.targets import Build, Target
 
 from .kinds import layer_kinds
 from .pooled_head import head_entry
+from .records import CheckRecord
 from .report import report_json
 
 
@@ -35,8 +37,10 @@ def model_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     return files
 
 
-def describe(target: Target, build: Build, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the manifest beyond format and files."""
+def describe(
+    target: Target, build: Build, checkpoint: Checkpoint, checks: Sequence[CheckRecord] = ()
+) -> dict[str, Any]:
+    """Return the manifest beyond format and files; `checks` are those of the passes, if any ran."""
     assert build.program is not None
     weights = build.program.weights
     kinds = layer_kinds(weights)
@@ -54,9 +58,32 @@ def describe(target: Target, build: Build, checkpoint: Checkpoint) -> dict[str, 
             "kept_without_loss": bool(stored) and kept,
         },
         "pipeline": build.pipeline,
+        "passes": _passes(build.pipeline),
+        **({"verification": [check.to_json() for check in checks]} if checks else {}),
         "targets": {target.name: {"levels": list(build.settings.levels), **dict(build.notes)}},
         "report": report_json(kinds, sum(weight.step_bytes for weight in weights)),
     }
+
+
+def _passes(pipeline: str) -> list[dict[str, Any]]:
+    """Return each pass with its contract and all of its options, those at their default too."""
+    return [
+        {
+            "name": one.name(),
+            "options": {
+                option.flag: _plain(getattr(one, option.name)) for option in options_of(type(one))
+            },
+            "contract": str(one.promise()),
+        }
+        for one in parse_pipeline(pipeline).passes
+    ]
+
+
+def _plain(value: object) -> object:
+    """Return an option's value as JSON has it."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float) else str(value)
 
 
 def _generation(checkpoint: Checkpoint, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import Any
 
+from ingot.compiler.records import CheckRecord
 from ingot.compiler.report import kinds_from_json
 from ingot.compiler.table import format_kinds, megabytes
 from ingot.runtime.artifact import Artifact
@@ -86,11 +87,24 @@ def format_facts(facts: dict[str, Any]) -> str:
     if "memory" in facts:
         lines += _machine_lines(facts)
     lines.append(f"pipeline      {facts['pipeline']}")
+    if "verification" in facts:
+        lines.append(f"verified      {_verified(facts['verification'])}")
     lines += [
         f"source        {name} sha256 {source['sha256']}"
         for name, source in facts["sources"].items()
     ]
     return "\n".join(lines)
+
+
+def _verified(entries: list[dict[str, Any]]) -> str:
+    """Return how many passes kept their contracts when they were interpreted, and the closest."""
+    checks = [CheckRecord.from_json(entry) for entry in entries]
+    kept = sum(check.passed for check in checks)
+    closest = max(checks, key=lambda check: check.error / check.allowed)
+    return (
+        f"{kept} of {len(checks)} passes kept their contracts; closest {closest.step}, "
+        f"{closest.error:g} of {closest.allowed:g} ({closest.metric})"
+    )
 
 
 def _task(facts: dict[str, Any]) -> str:
