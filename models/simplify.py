@@ -22,6 +22,11 @@ from torch.export.graph_signature import ExportGraphSignature
 from torch.fx import traceback
 from torch.fx.experimental.proxy_tensor import make_fx
 
+_OTHER_NAMES: Mapping[Any, Any] = {
+    torch.ops.aten.concat.default: torch.ops.aten.cat.default,
+    torch.ops.aten.concatenate.default: torch.ops.aten.cat.default,
+}
+
 
 def simplify(program: ExportedProgram) -> tuple[fx.Graph, ExportGraphSignature]:
     """Return the graph of `program` in functional ATen ops, and its signature.
@@ -33,8 +38,15 @@ def simplify(program: ExportedProgram) -> tuple[fx.Graph, ExportGraphSignature]:
             # torch.export copies its own tree specifications, which warn of themselves.
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
             general = program.run_decompositions({})
-        return general.graph, general.graph_signature
-    return _dispatched_again(program.graph_module).graph, program.graph_signature
+        return _renamed(general.graph), general.graph_signature
+    return _renamed(_dispatched_again(program.graph_module).graph), program.graph_signature
+
+
+def _renamed(graph: fx.Graph) -> fx.Graph:
+    """Give ops that have two names the one that the torch dialect knows."""
+    for node in graph.nodes:
+        node.target = _OTHER_NAMES.get(node.target, node.target)
+    return graph
 
 
 def _nodes(module: fx.GraphModule) -> list[fx.Node]:
