@@ -31,6 +31,7 @@ from .engine import (
     TokenLogprob,
 )
 from .executor import Executor
+from .executors import open_executor
 from .pooled import Pooled, Text, room_for
 from .pooled_head import PooledHead
 from .sampling import SamplingParams
@@ -75,19 +76,17 @@ class LLM:
     ) -> None:
         """Load the artifact in the folder `path`, on `threads` threads (`None`: all cores).
 
-        `executor_options` are those of `NativeExecutor`: `max_step_tokens`, `kv_pages`,
-        `kv_memory`.  Raises `ArtifactError` where the artifact is missing, damaged, or not for this
-        machine.
+        `executor_options` are those of the target's executor; of `NativeExecutor`:
+        `max_step_tokens`, `kv_pages`, `kv_memory`.  Raises `ArtifactError` where the artifact is
+        missing, damaged, or not for this machine.
         """
-        from .native_executor import NativeExecutor  # loads the extension module and LLVM
-
         folder = Path(path)
         artifact = Artifact.open(folder)
         text = ModelText.from_folder(folder)
         head = PooledHead.from_manifest(artifact.manifest, where=str(folder))
         if head is not None:
             executor_options = {**room_for(head, options or EngineOptions()), **executor_options}
-        executor = NativeExecutor(artifact, threads=threads, **executor_options)
+        executor = open_executor(artifact, threads=threads, **executor_options)
         name = folder.name.removesuffix(".ingot")
         self._start(executor, text, None, options, observer, name, head)
 

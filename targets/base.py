@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from ingot.extensions import Group, Owner
 from ingot.ir import Module, Value
-from ingot.passes import Callback, parse_pipeline
-from ingot.passes import parse_pipeline
+from ingot.passes import Callback, find_pass, parse_pipeline
 
 GROUP = Group("ingot.targets", "target", "targets")
 
@@ -54,6 +53,27 @@ class Settings:
         chosen = parse_pipeline(self.pipeline or "default", {"default": default})
         for text in self.added:
             chosen = chosen.with_passes(text)
+        return str(chosen)
+
+    def quantize(self, linear: str, embedding: str) -> str:
+        """Return the pass that encodes weights, where a target's defaults are as given.
+
+        What is stored encoded is kept unless an encoding is asked for.
+        """
+        asked = self.linear != "auto"
+        linear = self.linear if asked else linear
+        if self.embedding != "auto":
+            embedding = self.embedding
+        elif linear == "none":
+            embedding = "none"
+        kind: Any = find_pass("quantize")
+        chosen = kind(
+            linear=linear,
+            embedding=embedding,
+            overrides=self.overrides,
+            requantize=asked or self.embedding != "auto",
+            float="" if self.dtype == "auto" else self.dtype,
+        )
         return str(chosen)
 
 

@@ -1,16 +1,17 @@
 """Names that other distributions may own: found by entry point, loaded when asked for.
 
-    group              an entry point names           and holds
-    ingot.ops          an operation (`example_swish`)  a subclass of ingot.ir.Op
-    ingot.encodings    an encoding of weights          an ingot.ir.CustomEncoding
-    ingot.passes       a pass                          a subclass of ingot.passes.Pass
-    ingot.pipelines    a pipeline                      its passes, as text
-    ingot.targets      a target                        an ingot.targets.Target
-    ingot.cpu_lowerings    an operation                how the CPU target lowers it
-    ingot.cpu_packings     an encoding                 how the CPU target packs and reads it
+    group                named like    holds
+    ingot.ops            an operation  a subclass of ingot.ir.Op
+    ingot.encodings      an encoding   an ingot.ir.CustomEncoding
+    ingot.passes         a pass        a subclass of ingot.passes.Pass
+    ingot.pipelines      a pipeline    a module with a docstring and PASSES
+    ingot.targets        a target      an ingot.targets.Target
+    ingot.executors      a target      a function that returns what runs its artifacts
+    ingot.cpu_lowerings  an operation  a function that lowers it for the CPU target
+    ingot.cpu_packings   an encoding   an ingot.targets.cpu.extension.Packing
 
-Two owners of a name, a name that nobody owns and an extension that cannot be loaded are three
-different errors.  What is broken stops only those who use it.
+An operation's name stands without `lm.`.  Two owners of a name, a name that nobody owns and an
+extension that cannot be loaded are three different errors.  What is broken stops only its users.
 """
 
 import logging

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from ingot.ir import BF16Type, Linear, Quant, logical_type
-from ingot.passes import decompose_unknown, find_pass
+from ingot.passes import decompose_unknown
 from ingot.targets.base import Build, PackedWeight, Settings, Stage, Target, run_passes
 
 from .codegen import compile_levels
@@ -24,25 +24,7 @@ DEFAULT_LINEAR, DEFAULT_EMBEDDING = "int4-g32", "int8"
 
 def pipeline(settings: Settings) -> str:
     """Return the passes for some settings, as text."""
-    return settings.passes(f"lift,{_quantize(settings)},fuse")
-
-
-def _quantize(settings: Settings) -> str:
-    """Return the pass that encodes weights; what is stored encoded is kept unless asked."""
-    asked = settings.linear != "auto"
-    linear = settings.linear if asked else DEFAULT_LINEAR
-    embedding = settings.embedding
-    if embedding == "auto":
-        embedding = "none" if linear == "none" else DEFAULT_EMBEDDING
-    quantize: Any = find_pass("quantize")
-    chosen = quantize(
-        linear=linear,
-        embedding=embedding,
-        overrides=settings.overrides,
-        requantize=asked or settings.embedding != "auto",
-        float="" if settings.dtype == "auto" else settings.dtype,
-    )
-    return str(chosen)
+    return settings.passes(f"lift,{settings.quantize(DEFAULT_LINEAR, DEFAULT_EMBEDDING)},fuse")
 
 
 def _run_passes(build: Build) -> Build:

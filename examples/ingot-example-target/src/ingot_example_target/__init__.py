@@ -1,0 +1,1 @@
+"""A target for Ingot in a package of its own."""

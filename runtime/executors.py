@@ -1,0 +1,58 @@
+"""Which executor runs an artifact: that of the target that it was compiled for.
+
+Other distributions bring executors for their targets by the entry-point group `ingot.executors`:
+named like the target, a function of an artifact, `threads` and options that returns an `Executor`.
+"""
+
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from ingot.errors import ArtifactError
+from ingot.extensions import Group, Owner
+
+from .artifact import Artifact
+from .executor import Executor
+
+GROUP = Group("ingot.executors", "executor", "executors")
+CPU = "cpu"
+
+
+def open_executor(
+    artifact: Artifact,
+    *,
+    threads: int | None = None,
+    extensions: Iterable[EntryPoint] | None = None,
+    **options: Any,
+) -> Executor:
+    """Return an executor with `artifact` loaded; the first target that has one counts.
+
+    Raises ArtifactError where nothing that is installed runs its targets.  `extensions` stands for
+    the installed entry points; a test gives its own.
+    """
+    own = {CPU: Owner(CPU, "runtime/native_executor.py", _native)}
+    owners = GROUP.owners(own, _accept, extensions)
+    targets = list(artifact.manifest.get("targets", {CPU: {}}))
+    for name in targets:
+        if name in owners:
+            make: Any = owners[name].load()
+            executor: Executor = make(artifact, threads=threads, **options)
+            return executor
+    raise ArtifactError(
+        f"it was compiled for {', '.join(targets) or 'no target'}, which nothing here runs",
+        where=str(artifact.path),
+        hint="Install the distribution that brings the target, or compile with --target cpu.",
+    )
+
+
+def _native() -> object:
+    # The extension module and LLVM load only where they run something.
+    from .native_executor import NativeExecutor
+
+    return NativeExecutor
+
+
+def _accept(owner: Owner, found: object) -> object:
+    if not callable(found):
+        raise GROUP.refuse(owner, found, "a function that returns an executor")
+    return found
