@@ -15,7 +15,7 @@ from ingot.errors import CheckpointError, UnsupportedError
 from .encoder import automatic_class, build_options
 from .head import GENERATE, Head, is_text_model
 from .mxfp4 import QUANT_METHOD
-from .seams import adapt_attention, adapt_experts
+from .seams import adapt_attention, adapt_experts, adapt_rotary
 
 
 def config_from_file(path: Path) -> PretrainedConfig:
@@ -91,6 +91,7 @@ def build_architecture(config: PretrainedConfig, head: Head = GENERATE) -> PreTr
         ) from error
     assert isinstance(model, PreTrainedModel)
     model.train(False)
+    adapt_rotary(model)
     adapt_attention(model)
     adapt_experts(model)
     return model

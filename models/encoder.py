@@ -171,12 +171,15 @@ def allow_any_layer(model: nn.Module) -> None:
 
 
 def number_layers(graph: fx.Graph) -> None:
-    """Number the attentions of a graph in their order.
+    """Number the attentions of a graph in their order, unless each has a number of its own.
 
-    Some encoders do not number their layers, and one of them runs a single layer many times.
+    Some models do not number their layers, and some run a single layer many times.
     """
     target = torch.ops.ingot.attention.default
     index = [argument.name for argument in target._schema.arguments].index("layer")
-    nodes = (node for node in graph.nodes if node.target is target)
+    nodes = [node for node in graph.nodes if node.target is target]
+    numbers = [node.args[index] for node in nodes]
+    if len(set(numbers)) == len(numbers) and min(numbers, default=0) >= 0:
+        return
     for number, node in enumerate(nodes):
         node.args = (*node.args[:index], number, *node.args[index + 1 :])

@@ -108,8 +108,7 @@ def trace(config: PretrainedConfig, head: Head = GENERATE) -> Trace:
     inputs_of_graph = graph.find_nodes(op="placeholder")
     number_by_positions(graph, inputs_of_graph[arguments.index(POSITIONS)])
     _check_mixing(graph, config)
-    if head.task != "generate":
-        number_layers(graph)
+    number_layers(graph)
     origins = {
         node.name: origin_of(node, PREFIX) for node in graph.nodes if node.op == "call_function"
     }
@@ -184,9 +183,17 @@ def _check_mixing(graph: fx.Graph, config: PretrainedConfig) -> None:
         )
 
 
+def _is_whole(node: fx.Node) -> bool:
+    """Return whether a node is a slice of all there is, as of the last T of T tokens."""
+    if node.target is not torch.ops.aten.slice.Tensor or node.args[4:] not in ((), (1,)):
+        return False
+    (x, *_) = node.all_input_nodes
+    return str(node.meta["val"].shape) == str(x.meta["val"].shape)
+
+
 def _drop_noise(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
-        if node.target in NOISE:
+        if node.target in NOISE or _is_whole(node):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     graph.eliminate_dead_code()

@@ -9,6 +9,7 @@ from . import attention, experts
 from .own_attention import adapt_attention as adapt_attention
 from .own_attention import allow_own_classes
 from .own_experts import adapt_experts as adapt_experts
+from .own_rotary import adapt_rotary as adapt_rotary
 from .state import opaque_states as opaque_states
 
 

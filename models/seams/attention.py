@@ -16,6 +16,8 @@ from . import masks
 from .masks import Sight, sight_of
 
 IMPLEMENTATION = "ingot"
+UNNUMBERED = -1
+"""The layer of a module that does not know its number: the trace numbers all of them then."""
 HARMLESS = frozenset({"position_ids", "cache_position", "dropout"})
 
 
@@ -116,9 +118,7 @@ def _sight(
 
 def _layer_of(module: nn.Module) -> int:
     layer = getattr(module, "layer_idx", None)
-    if not isinstance(layer, int):
-        raise refused(module, "does not know the number of its layer")
-    return layer
+    return layer if isinstance(layer, int) else UNNUMBERED
 
 
 def refused(module: nn.Module, what: str) -> UnsupportedError:
