@@ -9,17 +9,25 @@ from ingot.passes.core import pattern, replace
 def rope(
     op: torch_dialect.AtenAddTensorOp
     | torch_dialect.AtenCatOp
+    | torch_dialect.AtenCloneOp
+    | torch_dialect.AtenContiguousOp
+    | torch_dialect.AtenExpandOp
+    | torch_dialect.AtenPermuteOp
+    | torch_dialect.AtenReshapeOp
     | torch_dialect.AtenSliceScatterOp
+    | torch_dialect.AtenSliceTensorOp
     | torch_dialect.AtenTransposeIntOp
     | torch_dialect.AtenTypeAsOp
+    | torch_dialect.AtenUnsqueezeOp
     | torch_dialect.AtenViewOp
-    | torch_dialect.AtenReshapeOp,
+    | torch_dialect.Aten_ToCopyOp
+    | torch_dialect.Aten_UnsafeViewOp,
 ) -> None:
     """`x * cos + rotated x * sin` (Su et al., "RoFormer", 2021), with what rearranges it after."""
-    if not turns(op.result) or any(map(turns, _readers(op.result))):
+    if not turns(op.result):
         return
     rows = rotation(op.result)
-    if rows is not None:
+    if rows is not None and not any(map(rotation, _readers(op.result))):
         replace(op, as_torch(rows, op.result.type))
 
 
