@@ -57,6 +57,7 @@ def build_step(pieces: Sequence[Piece], page_tokens: int) -> Step:
         block_tables=_block_tables(pieces, page_tokens),
         row_ids=np.array(row_ids, dtype=np.int32),
         token_types=np.array(token_types, dtype=np.int32),
+        state_slots=np.array([piece.request.state_slot for piece in pieces], dtype=np.int32),
     )
     return Step(batch, sample_rows, sampled, scored, pooled)
 

@@ -65,6 +65,8 @@ class Request:
     num_cached: int = 0
     """Tokens whose KV entries were found when it was first admitted."""
     pages: list[int] = field(default_factory=list)
+    state_slot: int = 0
+    """Where the model's state of it is held while it runs, if the model has one."""
     hashes: list[PageHash] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     num_preemptions: int = 0

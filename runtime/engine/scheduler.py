@@ -5,6 +5,9 @@ younger; what is left of the step's tokens admits waiting requests in the order 
 request is admitted when the pages of all its present tokens are to be had, and takes them at once;
 so only decoding asks for pages later.  Where none is left, the youngest request goes back to the
 queue and is recomputed later; an older one is never put back for a younger one.
+
+Where the model has a state, a running request also holds a slot for it.  A state is that of all
+tokens so far: no prefix can be taken over from another request, and what is put back starts anew.
 """
 
 import time
@@ -41,8 +44,10 @@ class Scheduler:
     def __init__(self, limits: Limits, max_running: int, *, reuse_prefixes: bool = True) -> None:
         self.limits = limits
         self.pool = PagePool(limits.num_pages)
-        self.max_running = min(max_running, limits.max_step_tokens)
-        self.reuse_prefixes = reuse_prefixes
+        states = limits.state_slots
+        self.max_running = min(max_running, limits.max_step_tokens, states or max_running)
+        self.reuse_prefixes = reuse_prefixes and not states
+        self._free_slots = list(reversed(range(states)))
         self.waiting: list[Request] = []  # both in the order of arrival
         self.running: list[Request] = []
         self.num_preemptions = 0
@@ -107,13 +112,16 @@ class Scheduler:
             request.check(size)
 
     def check(self) -> None:
-        """Assert that all pages are accounted for; O(pages), for tests."""
+        """Assert that all pages and slots are accounted for; O(pages), for tests."""
         self.pool.check()
         holders = [0] * self.limits.num_pages
         for request in self.running:
             request.check(self.limits.page_tokens)
             for page in request.pages:
                 holders[page] += 1
+        if self.limits.state_slots:
+            slots = [*self._free_slots, *(request.state_slot for request in self.running)]
+            assert sorted(slots) == list(range(self.limits.state_slots)), "a slot is lost"
         assert not any(request.pages for request in self.waiting)
         assert self.pool.num_held == sum(count > 0 for count in holders)
 
@@ -137,6 +145,8 @@ class Scheduler:
         missing = _pages_for(len(request.tokens), size) - len(known)
         if missing > self.pool.num_available - self.pool.num_cached_among(known):
             return False
+        if self.limits.state_slots:
+            request.state_slot = self._free_slots.pop()
         self.pool.hold(known)
         request.pages = known + self.pool.allocate(missing)
         request.num_computed = len(known) * size
@@ -179,6 +189,9 @@ class Scheduler:
 
     def _release(self, request: Request) -> None:
         self.pool.release(request.pages)
+        if self.limits.state_slots:
+            self._free_slots.append(request.state_slot)
+            request.state_slot = 0
         request.pages = []
         request.num_computed = 0
 
