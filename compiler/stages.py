@@ -13,6 +13,9 @@ from ingot.targets import Build, ModelFacts, Settings, Target, find_target
 from .inspection import Inspection, Inspector, check_names, cut
 from .pooled_head import with_defaults
 
+UNBOUNDED = 1 << 17
+"""Positions of a sequence where nothing in the model bounds them."""
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0: unknown)."""
 
@@ -136,15 +139,26 @@ def _facts(front: Front) -> ModelFacts:
     """Return the sizes that the module or the configuration gives."""
     logits = front.module.step.type.results[0]
     config = front.checkpoint.config.get_text_config()
-    positions = getattr(config, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions < 1:
+    pools = front.checkpoint.head.task != "generate"
+    return ModelFacts(
+        vocab_size=config.vocab_size if pools else shape_of(logits)[-1],
+        max_positions=_positions(front) - front.checkpoint.position_offset,
+    )
+
+
+def _positions(front: Front) -> int:
+    """Return how many positions the model knows; many for one that does not look at positions."""
+    config = front.checkpoint.config.get_text_config()
+    for name in ("max_position_embeddings", "max_seq_len"):
+        positions = getattr(config, name, None)
+        if isinstance(positions, int) and positions > 0:
+            return positions
+    argument = front.module.step.entry_block.arguments[1]
+    read = (list(result.uses) for use in argument.uses for result in use.owner.results)
+    if any(read):
         raise UnsupportedError(
             f"the configuration of {config.model_type} has no max_position_embeddings",
             where="config.json",
             hint="Add the number of positions that the model was trained for.",
         )
-    pools = front.checkpoint.head.task != "generate"
-    return ModelFacts(
-        vocab_size=config.vocab_size if pools else shape_of(logits)[-1],
-        max_positions=positions - front.checkpoint.position_offset,
-    )
+    return UNBOUNDED

@@ -17,7 +17,7 @@ from .encoder import Pooled, allow_any_layer, number_layers, position_offset
 from .head import GENERATE, Head
 from .numbering import number_by_positions
 from .origin import Origin, origin_of
-from .seams import opaque_states, use_seams
+from .seams import looking_through, opaque_states, use_seams
 from .simplify import simplify
 
 TOKENS, POSITIONS, TOKEN_TYPES = "tokens", "positions", "token_types"
@@ -90,7 +90,7 @@ def trace(config: PretrainedConfig, head: Head = GENERATE) -> Trace:
     use_seams(config)
     model, inputs = _function(build_architecture(config, head), head)
     try:
-        with opaque_states(model), warnings.catch_warnings():
+        with opaque_states(model), looking_through(), warnings.catch_warnings():
             # torch.export copies its own tree specifications, which warn of themselves.
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
             graph, signature = simplify(_export(model, inputs, config))

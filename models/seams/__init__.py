@@ -6,6 +6,7 @@ Importing a seam registers it with transformers; `use_seams` makes models ask fo
 from transformers import PretrainedConfig
 
 from . import attention, experts
+from .masks import looking_through as looking_through
 from .own_attention import adapt_attention as adapt_attention
 from .own_attention import allow_own_classes
 from .own_experts import adapt_experts as adapt_experts

@@ -13,12 +13,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+from torch.overrides import TorchFunctionMode
 from transformers import masking_utils
 from transformers.masking_utils import AttentionMaskInterface
 
 from ingot.errors import UnsupportedError
 
 _MARK = "_ingot_sight"
+_ALL_ONES = "_ingot_all_ones"
+"""Marks a mask of ones, by which a model says that no token is padding."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ def _mask_function(
 ) -> Tensor:
     """Take what transformers' own functions of the table take."""
     sight = _recognised(mask_function)
-    if sight is None or attention_mask is not None:
+    hides = attention_mask is not None and not getattr(attention_mask, _ALL_ONES, False)
+    if sight is None or hides:
         raise UnsupportedError(
             f"the model masks its attention by {_name_of(mask_function)}, which is not known here",
             hint="Give a model whose tokens see those before them, a window, a chunk, or all.",
@@ -67,9 +72,44 @@ def _mask_function(
     result = mask(torch.empty((), dtype=dtype, device=device), q_length, kv_length)
     assert isinstance(result, Tensor)
     setattr(result, _MARK, sight)
-    # In another type or place it still stands for the same.
-    setattr(result, "to", lambda *arguments, **options: result)  # noqa: B010 - no method of Tensor
     return result
+
+
+class looking_through(TorchFunctionMode):
+    """While it is on, a mask in another type, or the whole of it cut out, stands for the same.
+
+    So does a mask of ones in another type.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        kept = func is torch.Tensor.to and getattr(args[0], _ALL_ONES, False)
+        if func is torch.ones or kept:
+            setattr(result, _ALL_ONES, True)
+        same = func is torch.Tensor.to or (
+            func is torch.Tensor.__getitem__ and _takes_all(args[0], args[1])
+        )
+        if same and (sight := sight_of(args[0])) is not None:
+            setattr(result, _MARK, sight)
+        return result
+
+
+def _takes_all(mask: Tensor, key: object) -> bool:
+    """Return whether `mask[key]` is the whole mask."""
+    keys = key if isinstance(key, tuple) else (key,)
+    return mask.ndim >= len(keys) and all(
+        isinstance(one, slice)
+        and one.start in (None, 0)
+        and one.step in (None, 1)
+        and (one.stop is None or statically_known_true(one.stop == size))
+        for one, size in zip(keys, mask.shape, strict=False)
+    )
 
 
 def _recognised(function: Callable[..., Any]) -> Sight | None:
