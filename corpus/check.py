@@ -23,8 +23,7 @@ from ingot.runtime.executor import Executor
 from ingot.runtime.native_executor import NativeExecutor
 from ingot.targets import Settings
 
-from .cases import Case
-from .oracle import Oracle, vocabulary, write_model
+from .oracle import Oracle, vocabulary
 from .result import Result, Verdict
 from .steps import PAGES, PROMPTS, Run, run_schedule
 
@@ -37,9 +36,8 @@ Open = Callable[[Path, Path, int], tuple[Executor, Module]]
 """From a checkpoint, a scratch folder and the size of the vocabulary to an executor."""
 
 
-def check(case: Case, folder: Path, executor: str) -> Result:
-    """Prove one model in `folder`; raises NotBuilt, and whatever the compiler raises."""
-    oracle = write_model(case.configs(), folder / "model")
+def check(name: str, oracle: Oracle, folder: Path, executor: str) -> Result:
+    """Prove one model, with `folder` for files; raises whatever the compiler raises."""
     size = vocabulary(open_checkpoint(oracle.folder).config)
     opened, module = EXECUTORS[executor](oracle.folder, folder, size)
     try:
@@ -50,7 +48,7 @@ def check(case: Case, folder: Path, executor: str) -> Result:
     generic = generic_ops(module)
     right = Verdict.GENERIC if generic else Verdict.RAISED
     return Result(
-        case.name,
+        name,
         Verdict.WRONG if detail else right,
         architecture=oracle.architecture,
         detail=detail,

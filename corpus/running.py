@@ -25,7 +25,7 @@ from ingot.errors import IngotError
 
 from .cases import Case
 from .check import check
-from .oracle import NotBuilt
+from .oracle import NotBuilt, Oracle, write_model
 from .result import Result, Verdict
 
 
@@ -98,11 +98,20 @@ def _quiet(log: Path) -> Iterator[None]:
 def attempt(case: Case, folder: Path, executor: str) -> Result:
     """Return the result of a case whatever is raised."""
     try:
-        return check(case, folder, executor)
+        oracle = write_model(case.configs(), folder / "model")
     except NotBuilt as error:
         return Result(case.name, Verdict.NOT_BUILT, detail=str(error))
-    except IngotError as error:
-        return Result(case.name, Verdict.REFUSED, detail=str(error), trace=traceback.format_exc())
+    try:
+        return check(case.name, oracle, folder, executor)
     except Exception as error:  # a bug of whatever kind: the corpus is there to show it
-        detail = f"{type(error).__name__}: {error}"
-        return Result(case.name, Verdict.BROKEN, detail=detail, trace=traceback.format_exc())
+        return _failed(case, oracle, error)
+
+
+def _failed(case: Case, oracle: Oracle, error: Exception) -> Result:
+    verdict, detail = Verdict.BROKEN, f"{type(error).__name__}: {error}"
+    if isinstance(error, IngotError):
+        # The folder is another in every run.
+        where = error.where.replace(str(oracle.folder), "model")
+        verdict, detail = Verdict.REFUSED, f"{where}: {error.message}" if where else error.message
+    trace = "".join(traceback.format_exception(error))
+    return Result(case.name, verdict, oracle.architecture, detail, trace=trace)
