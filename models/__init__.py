@@ -1,7 +1,7 @@
 """Checkpoints and architectures: what the compiler takes in."""
 
 from .blueprint import open_blueprint
-from .builtin import fetch_builtin
+from .builtin import fetch_builtin, find_builtin
 from .checkpoint import Checkpoint
 from .importer import import_model
 from .opening import open_checkpoint
@@ -14,6 +14,7 @@ __all__ = [
     "WeightInfo",
     "Weights",
     "fetch_builtin",
+    "find_builtin",
     "import_model",
     "open_blueprint",
     "open_checkpoint",

@@ -9,9 +9,9 @@ from ingot.errors import CheckpointError
 
 from .architecture import build_architecture, config_from_file
 from .checkpoint import Checkpoint
-from .encoder import position_offset
+from .encoder import position_offset, settled
 from .fitting import fit
-from .sentence_modules import read_head
+from .sentence_modules import head_weights, read_head
 from .weights import StoredWeight, Value, WeightInfo
 
 FLOATS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -29,13 +29,14 @@ def open_blueprint(path: str | Path) -> Checkpoint:
     config = config_from_file(file)
     head = read_head(file.parent, config)
     model = build_architecture(config, head)
+    head = settled(head, model)
     said = config.dtype or getattr(config, "torch_dtype", None)
     dtype = FLOATS.get(str(said).removeprefix("torch."), torch.float32)
     entries = {
         name: StoredWeight(WeightInfo(tuple(parameter.shape), dtype), partial(_absent, name))
         for name, parameter in model.named_parameters()
     }
-    fitted = fit(model, entries, where=str(file))
+    fitted = fit(model, entries, where=str(file), others=head_weights(file.parent, head))
     return Checkpoint(
         name=file.resolve().parent.name,
         config=config,

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -135,6 +136,11 @@ def classifier_pooling(model: PreTrainedModel) -> Pooling:
         return "last"
     by_mask = getattr(model.config, "classifier_pooling", None) == "mean"
     return "mean" if by_mask and len(_parts(model)) == 2 else "cls"
+
+
+def settled(head: Head, model: PreTrainedModel) -> Head:
+    """Return a head with what only the architecture itself says of it."""
+    return replace(head, pooling=classifier_pooling(model)) if head.task == "classify" else head
 
 
 def _parts(model: PreTrainedModel) -> list[nn.Module]:

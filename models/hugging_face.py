@@ -1,6 +1,5 @@
 """Opens a Hugging Face folder: configuration, safetensors in one or more files, tokenizer."""
 
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ingot.errors import CheckpointError
@@ -8,7 +7,7 @@ from ingot.errors import CheckpointError
 from .architecture import build_architecture, config_from_file
 from .checkpoint import Checkpoint
 from .conversion import convert_stored
-from .encoder import classifier_pooling, position_offset
+from .encoder import position_offset, settled
 from .fitting import fit
 from .json_file import read_json
 from .mxfp4 import decode_mxfp4
@@ -44,8 +43,7 @@ def open_folder(folder: Path) -> Checkpoint:
         stored |= read_safetensors(file)
     head = read_head(folder, config)
     model = build_architecture(config, head)
-    if head.task == "classify":
-        head = replace(head, pooling=classifier_pooling(model))
+    head = settled(head, model)
     stored = decode_mxfp4(stored, where=str(folder))
     stored = convert_stored(model, stored, where=str(folder))
     fitted = fit(model, stored, where=str(folder), others=head_weights(folder, head))

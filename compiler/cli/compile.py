@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a Hugging Face folder, a .gguf file, or the word builtin (SmolLM2-135M-Instruct)",
+        help="a Hugging Face folder, a .gguf file, or a built-in model: builtin "
+        "(SmolLM2-135M-Instruct) or builtin:minilm (all-MiniLM-L6-v2, for embeddings)",
     )
     parser.add_argument("-o", "--output", metavar="OUT", help="the artifact; default: NAME.ingot")
     parser.add_argument("--target", default="cpu", help="what to compile for (default: cpu)")
@@ -81,6 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-measure", action="store_true", help="do not run the artifact to measure its speed"
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="plan everything, but read, pack and write no weights; print what would be made",
+    )
     add_inspection_arguments(parser)
 
 
@@ -96,6 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
     progress = ProgressLine()
     if arguments.stop_after:
         _stop_early(model, options, arguments, progress)
+        return 0
+    if arguments.dry_run:
+        _plan(model, options, progress)
         return 0
     report = compile_model(model, output, options, progress)
     if not arguments.no_measure:
@@ -134,11 +143,22 @@ def _stop_early(
     write_result(lowering.last, arguments.output, arguments.emit, arguments.locations)
 
 
-def _model_and_output(arguments: argparse.Namespace) -> tuple[Path, Path]:
-    if arguments.model == BUILTIN:
-        from ingot.models import fetch_builtin
+def _plan(model: Path, options: "CompileOptions", progress: "ProgressLine") -> None:
+    """Print what a compile would make."""
+    from ingot.compiler.dry_run import plan_model
+    from ingot.compiler.plan_table import format_plan
 
-        model, name = fetch_builtin(), "smollm2-135m-instruct"
+    planned = plan_model(model, options, progress)
+    progress.close()
+    print(format_plan(planned))
+
+
+def _model_and_output(arguments: argparse.Namespace) -> tuple[Path, Path]:
+    if arguments.model.partition(":")[0] == BUILTIN:
+        from ingot.models import fetch_builtin, find_builtin
+
+        name = find_builtin(arguments.model).artifact
+        model = fetch_builtin(word=arguments.model)
     else:
         model = Path(arguments.model)
         name = model.resolve().name.removesuffix(".gguf")

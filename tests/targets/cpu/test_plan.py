@@ -51,7 +51,13 @@ PLAN = Plan(
 def test_the_text_of_a_plan_is_the_documented_json() -> None:
     assert json.loads(PLAN.text()) == {
         "version": 2,
-        "limits": {"vocab_size": 100, "max_positions": 64, "page_tokens": 16},
+        "limits": {
+            "vocab_size": 100,
+            "max_positions": 64,
+            "page_tokens": 16,
+            "row_width": 0,
+            "token_types": 0,
+        },
         "kv_cache": {
             "dtype": "float32",
             "layers": [
