@@ -102,7 +102,8 @@ def _reshape(op: OpView) -> str:
         return "folds the tokens into another dimension"
     if DYNAMIC in before:
         first, second = before.index(DYNAMIC), after.index(DYNAMIC)
-        if prod(before[:first]) != prod(after[:second]):
+        inner, outer = prod(before[first + 1 :]), prod(after[second + 1 :])
+        if prod(before[:first]) != prod(after[:second]) or inner != outer:
             return "folds the tokens into another dimension"
     return ""
 
@@ -148,7 +149,7 @@ logical_xor bitwise_not isnan isinf where.self where.ScalarOther where.ScalarSel
 masked_fill.Scalar masked_fill.Tensor pow.Scalar rsub.Scalar _to_copy to.dtype clone alias detach
 contiguous type_as zeros_like ones_like full_like threshold lerp.Tensor lerp.Scalar
 nan_to_num copy polar bitwise_and.Tensor bitwise_or.Tensor addcmul addcdiv maximum
-minimum""".split()
+minimum max.other min.other""".split()
 _MOVES = """transpose.int permute unsqueeze squeeze squeeze.dim t numpy_T expand expand_as
 broadcast_to view_as_complex view_as_real""".split()
 _RESHAPES = "view reshape _unsafe_view flatten.using_ints unflatten.int".split()

@@ -1,3 +1,3 @@
 """Raise a model to the lm dialect and put away what no pattern recognises."""
 
-PASSES = ("raise", "canonicalize", "select-rows", "outline")
+PASSES = ("raise", "canonicalize", "fold-arrangements", "select-rows", "outline")

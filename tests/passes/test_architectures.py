@@ -12,7 +12,7 @@ from ingot.passes import Sample, all_passes, parse_pipeline, verify_pass, verify
 from .conftest import Model
 
 PIPELINE = (
-    "raise,canonicalize,select-rows,outline,quantize,merge-linears,fuse-norms,"
+    "raise,canonicalize,fold-arrangements,select-rows,outline,quantize,merge-linears,fuse-norms,"
     "round-activations,fuse-rounding,canonicalize,decompose"
 )
 ENCODINGS = (
