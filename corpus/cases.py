@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from .configs import HAND
+from .configs import ENCODERS, HAND
 from .shrink import small_configs
 
 FAST = ("llama", "gpt2", "gemma2")
@@ -17,11 +17,13 @@ FAST = ("llama", "gpt2", "gemma2")
 class Case:
     """A model to prove: `configs` gives small configurations, of which the first buildable counts.
 
-    The name is the model type, or `type/variant`.
+    The name is the model type, or `type/variant`.  The variants `embed` and `classify` give a row
+    for each text; `task` says so.
     """
 
     name: str
     configs: Callable[[], Iterator[PretrainedConfig]]
+    task: str = "generate"
 
 
 def all_cases() -> dict[str, Case]:
@@ -29,7 +31,13 @@ def all_cases() -> dict[str, Case]:
     by_hand = {name: Case(name, lambda name=name: _by_hand(name)) for name in HAND}  # type: ignore[misc]
     others = sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - set(by_hand))
     tried = {name: Case(name, lambda name=name: small_configs(name)) for name in others}  # type: ignore[misc]
-    return dict(sorted((by_hand | tried).items()))
+    pooled = {name: _pooled(name) for name in ENCODERS}
+    return dict(sorted((by_hand | tried | pooled).items()))
+
+
+def _pooled(name: str) -> Case:
+    kind, _, task = name.partition("/")
+    return Case(name, lambda: iter([AutoConfig.for_model(kind, **ENCODERS[name])]), task)
 
 
 def _by_hand(name: str) -> Iterator[PretrainedConfig]:

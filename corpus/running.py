@@ -26,6 +26,7 @@ from ingot.errors import IngotError
 from .cases import Case
 from .check import check
 from .oracle import NotBuilt, Oracle, write_model
+from .pooled import PooledOracle, check_pooled, write_pooled
 from .result import Result, Verdict
 
 
@@ -97,6 +98,8 @@ def _quiet(log: Path) -> Iterator[None]:
 
 def attempt(case: Case, folder: Path, executor: str) -> Result:
     """Return the result of a case whatever is raised."""
+    if case.task != "generate":
+        return _attempt_pooled(case, folder, executor)
     try:
         oracle = write_model(case.configs(), folder / "model")
     except NotBuilt as error:
@@ -107,7 +110,18 @@ def attempt(case: Case, folder: Path, executor: str) -> Result:
         return _failed(case, oracle, error)
 
 
-def _failed(case: Case, oracle: Oracle, error: Exception) -> Result:
+def _attempt_pooled(case: Case, folder: Path, executor: str) -> Result:
+    try:
+        oracle = write_pooled(case.configs(), folder / "model", case.task)
+    except NotBuilt as error:
+        return Result(case.name, Verdict.NOT_BUILT, detail=str(error))
+    try:
+        return check_pooled(case.name, oracle, folder, executor)
+    except Exception as error:  # as above
+        return _failed(case, oracle, error)
+
+
+def _failed(case: Case, oracle: Oracle | PooledOracle, error: Exception) -> Result:
     verdict, detail = Verdict.BROKEN, f"{type(error).__name__}: {error}"
     if isinstance(error, IngotError):
         # The folder is another in every run.

@@ -12,6 +12,8 @@ from transformers import AutoConfig, PretrainedConfig
 from .sizes import BUILT_IN, LAYER_COUNTS, SIZES, VARIANTS, WINDOWS
 
 MOST_LAYERS = 6
+ALWAYS = ("rope_parameters", "head_dim")
+"""Fields that a variant sets even where the default has nothing there."""
 
 
 def default_fields(model_type: str) -> dict[str, Any]:
@@ -61,7 +63,8 @@ def shrunk(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
             fields[name] = sizes[name]
         elif name in WINDOWS and isinstance(value, int):
             fields[name] = WINDOWS[name]
-    return fields | _tokens(defaults)
+    given = {name: changes[name] for name in ALWAYS if name in changes}
+    return fields | given | _tokens(defaults)
 
 
 def _layer_count(defaults: Mapping[str, Any]) -> int:

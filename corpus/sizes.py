@@ -70,5 +70,6 @@ VARIANTS: tuple[Mapping[str, Any], ...] = (
     {"head_dim": 32, "hidden_size": 128, "layers": 4},
     {"n_group": 1, "num_attention_heads": 8, "hidden_size": 128},
     {"linear_num_key_heads": HEADS, "num_experts_per_tok": 1},
+    {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}, "head_dim": HEAD},
 )
 """What else is tried where the first does not work."""

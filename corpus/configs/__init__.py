@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .dense import DENSE
+from .encoders import ENCODERS as ENCODERS
 from .experts import EXPERTS
 from .hybrids import HYBRIDS
 
