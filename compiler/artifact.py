@@ -68,6 +68,22 @@ def write_artifact(
     return size
 
 
+def artifact_sizes(contents: Contents) -> dict[str, int]:
+    """Return the exact bytes of every file that `write_artifact` would write; no weight is made."""
+    sizes = {name: len(data) for name, data in contents.files.items()}
+    entries = {name: form.FileEntry(size, sha256=_NO_DIGEST) for name, size in sizes.items()}
+    total = _weight_bytes(contents.weights)
+    chunks = (_NO_DIGEST,) * -(-total // form.CHUNK_BYTES)
+    entries[form.WEIGHTS] = form.FileEntry(total, chunks=chunks)
+    sizes[form.WEIGHTS] = total
+    sizes[form.MANIFEST] = len(_manifest_text(contents.manifest, entries))
+    return sizes
+
+
+_NO_DIGEST = "0" * 64
+"""As long as a SHA-256 in hexadecimal."""
+
+
 def check_destination(destination: Path) -> None:
     """Raise `UsageError` unless `destination` is free, an empty folder, or an artifact."""
     if not destination.parent.is_dir():
@@ -181,6 +197,11 @@ def safetensors_header(weights: Sequence[WeightEntry]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
+def _weight_bytes(weights: Sequence[WeightEntry]) -> int:
+    """The size of the file of weights, its header included."""
+    return len(safetensors_header(weights)) + sum(padded(one.num_bytes) for one in weights)
+
+
 def padded(num_bytes: int) -> int:
     """`num_bytes` rounded up to the alignment of weights."""
     return -(-num_bytes // form.WEIGHT_ALIGNMENT) * form.WEIGHT_ALIGNMENT
@@ -191,7 +212,7 @@ def _write_weights(
 ) -> form.FileEntry:
     """Stream the weights, holding one at a time, and hash each chunk on the way."""
     header = safetensors_header(weights)
-    total = len(header) + sum(padded(weight.num_bytes) for weight in weights)
+    total = _weight_bytes(weights)
     hasher = _ChunkHasher()
     with path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, total)

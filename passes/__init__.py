@@ -44,6 +44,7 @@ from .core import random_sample as random_sample
 from .core import random_weights as random_weights
 from .core import read_instead as read_instead
 from .core import record as record
+from .core import relative_error as relative_error
 from .core import replace as replace
 from .core import rewrite as rewrite
 from .core import rounding as rounding

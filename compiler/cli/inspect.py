@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import Any
 
+from ingot.compiler.plan_facts import kernel_facts, memory_facts
 from ingot.compiler.records import CheckRecord
 from ingot.compiler.report import kinds_from_json
 from ingot.compiler.table import format_kinds, megabytes
@@ -33,36 +34,9 @@ def describe_artifact(artifact: Artifact) -> dict[str, Any]:
     files = artifact.manifest["files"]
     facts["files"] = {name: entry["bytes"] for name, entry in files.items()}
     if CPU_PLAN in files:
-        facts["memory"] = _memory(artifact.read_json(CPU_PLAN), facts["files"])
-        facts["kernels"] = _kernels(facts)
+        facts["memory"] = memory_facts(artifact.read_json(CPU_PLAN), facts["files"])
+        facts["kernels"] = kernel_facts(facts["targets"]["cpu"], facts["files"])
     return facts
-
-
-def _memory(plan: dict[str, Any], files: dict[str, int]) -> dict[str, Any]:
-    """Return bytes: of weights, of a token of KV cache, of activations for each row of a step."""
-    cache = plan["kv_cache"]
-    page = sum(layer["bytes_per_page"] for layer in cache["layers"])
-    rows = [buffer["offset_bytes"] + buffer["row_bytes"] for buffer in plan["buffers"]]
-    return {
-        "weights": files["weights.safetensors"],
-        "kv_cache_dtype": cache["dtype"],
-        "kv_cache_per_token": page // plan["limits"]["page_tokens"],
-        "activations_per_row": max(rows, default=0),
-        "launches_per_step": len(plan["launches"]),
-        "barriers_per_step": sum(launch["barrier"] for launch in plan["launches"]),
-    }
-
-
-def _kernels(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return for each level how many kernels it has and the size of its object."""
-    target = facts["targets"]["cpu"]
-    return {
-        level: {
-            "count": len(target["kernels"]),
-            "bytes": facts["files"][f"targets/cpu/kernels-{level}.o"],
-        }
-        for level in target["levels"]
-    }
 
 
 def format_facts(facts: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Running a module, at any stage, on torch tensors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,8 @@ class Interpreter:
     Weight expressions are evaluated once and kept, so that a second step does not quantise again,
     unless `keep` is false: then a model of any size runs in the memory of its largest weight.
     `dtype` is the type of all activations: float32, or float64 for an oracle.  `watch` sees all
-    intermediate values, those of called functions too.
+    intermediate values, those of called functions too.  `given` are weight expressions whose values
+    are to be taken as given here.
     """
 
     def __init__(
@@ -37,11 +38,12 @@ class Interpreter:
         *,
         watch: Watch | None = None,
         keep: bool = True,
+        given: Mapping[Value, Tensor | QuantTensor] | None = None,
     ) -> None:
         self._module, self._weights, self._dtype = module, weights, dtype
         self._watch, self._keep = watch, keep
         self._functions = {function.name.value: function for function in module.functions}
-        self._evaluated: dict[Value, Tensor | QuantTensor] = {}
+        self._evaluated = dict(given or {})
 
     def step(self, tokens: Tensor, positions: Tensor, batch: Batch) -> Tensor:
         """Run the step on tokens and positions `[T]` (integers); returns logits `[rows, V]`.
@@ -83,10 +85,11 @@ class Interpreter:
     def _read(self, value: Value, values: dict[Value, Any]) -> Any:
         if value in values or not is_weight_expression(value):
             return values[value]
+        if value in self._evaluated:
+            return self._evaluated[value]
         if isinstance(value.owner, Weight) or not self._keep:
             return evaluate_weight(value, self._weights)
-        if value not in self._evaluated:
-            self._evaluated[value] = evaluate_weight(value, self._weights)
+        self._evaluated[value] = evaluate_weight(value, self._weights)
         return self._evaluated[value]
 
     def _evaluate(self, op: OpView, operands: Sequence[Any], state: TorchState) -> Sequence[Any]:

@@ -12,6 +12,7 @@ from ingot.ir import (
     Module,
     Quant,
     QuantTensor,
+    Value,
     Watch,
     Weight,
     elements_of,
@@ -59,13 +60,21 @@ class Sample:
             yield step
             step = step.following
 
-    def logits(self, module: Module, weights: Weights, watch: Watch | None = None) -> Tensor:
+    def logits(
+        self,
+        module: Module,
+        weights: Weights,
+        watch: Watch | None = None,
+        given: Mapping[Value, Tensor | QuantTensor] | None = None,
+    ) -> Tensor:
         """Return the logits `[rows of all steps, vocabulary]`, computed in float64.
 
-        `watch` sees every intermediate value.
+        `watch` sees every intermediate value; `given` are values of weight expressions to use.
         """
         keep = _elements(module) <= KEPT_ELEMENTS
-        interpreter = Interpreter(module, weights, torch.float64, watch=watch, keep=keep)
+        interpreter = Interpreter(
+            module, weights, torch.float64, watch=watch, keep=keep, given=given
+        )
         batch: Batch | None = None
         found = []
         for step in self.steps:

@@ -43,7 +43,9 @@ def _debug_level(text: str) -> int:
     return level
 
 
-DEBUG = Knob("INGOT_DEBUG", _debug_level, 0, "0 to 5; from 1 on, the daemon logs what it does")
+DEBUG = Knob(
+    "INGOT_DEBUG", _debug_level, 0, "0 to 5; how much a compile and the daemon show of what they do"
+)
 DUMP: Knob[Path | None] = Knob("INGOT_DUMP", Path, None, "a folder for numbered stage files")
 
 

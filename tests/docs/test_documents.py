@@ -17,7 +17,10 @@ from .commands import ROOT, blocks, dialogue, documents, relative_links
 from .shell import Compiles, Session, environment, run
 
 OF_THE_MACHINE = re.compile(r"generic|avx2|avx512|\d[\d.,]*")
-USER_DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "compiling.md", ROOT / "docs" / "serving.md"]
+USER_DOCUMENTS = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("compiling.md", "inspecting.md", "serving.md")),
+]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,32 @@
+"""What follows from the CPU target's plan: memory, launches, kernels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ingot.runtime.artifact_format import CPU_KERNELS
+
+
+def memory_facts(plan: Mapping[str, Any], files: Mapping[str, int]) -> dict[str, Any]:
+    """Return bytes: of weights, of a token of KV cache, of activations for each row of a step."""
+    cache = plan["kv_cache"]
+    page = sum(layer["bytes_per_page"] for layer in cache["layers"])
+    rows = [buffer["offset_bytes"] + buffer["row_bytes"] for buffer in plan["buffers"]]
+    return {
+        "weights": files["weights.safetensors"],
+        "kv_cache_dtype": cache["dtype"],
+        "kv_cache_per_token": page // plan["limits"]["page_tokens"],
+        "activations_per_row": max(rows, default=0),
+        "launches_per_step": len(plan["launches"]),
+        "barriers_per_step": sum(launch["barrier"] for launch in plan["launches"]),
+    }
+
+
+def kernel_facts(target: Mapping[str, Any], files: Mapping[str, int]) -> dict[str, Any]:
+    """Return for each level how many kernels it has and the size of its object."""
+    return {
+        level: {
+            "count": len(target["kernels"]),
+            "bytes": files[CPU_KERNELS.format(level=level)],
+        }
+        for level in target["levels"]
+    }
