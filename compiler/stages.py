@@ -153,12 +153,17 @@ def _positions(front: Front) -> int:
         positions = getattr(config, name, None)
         if isinstance(positions, int) and positions > 0:
             return positions
-    argument = front.module.step.entry_block.arguments[1]
-    read = (list(result.uses) for use in argument.uses for result in use.owner.results)
-    if any(read):
+    if _reads_positions(front.module):
         raise UnsupportedError(
             f"the configuration of {config.model_type} has no max_position_embeddings",
             where="config.json",
             hint="Add the number of positions that the model was trained for.",
         )
     return UNBOUNDED
+
+
+def _reads_positions(module: Module) -> bool:
+    """Return whether anything but the number of tokens is taken from the positions."""
+    crossings = [use.owner for use in module.step.entry_block.arguments[1].uses]
+    readers = [use.owner for crossing in crossings for r in crossing.results for use in r.uses]
+    return any(reader.operation.name != "torch.aten.size.int" for reader in readers)
