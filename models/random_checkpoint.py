@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PretrainedConfig
 
 from .architecture import build_architecture
@@ -55,7 +55,7 @@ def write_random_checkpoint(
     config.architectures = [type(model).__name__]
     config.dtype = dtype
     config.to_json_file(directory / "config.json")
-    parameters = [_Parameter(name, tuple(p.shape)) for name, p in model.named_parameters()]
+    parameters = [_Parameter(name, tuple(p.shape)) for name, p in _stored(model)]
     _write_weights(directory, _shards(parameters, dtype, shard_bytes), seed, dtype)
     ends = {"bos_token_id": config.bos_token_id, "eos_token_id": config.eos_token_id}
     _write_json(directory / "generation_config.json", ends)
@@ -89,6 +89,13 @@ def small_tokenizer(vocabulary_size: int, text: Sequence[str]) -> bytes:
     )
     tokenizer.train_from_iterator(text, trainer)
     return str(tokenizer.to_str()).encode("utf-8")
+
+
+def _stored(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return parameters, and the buffers of floats that a checkpoint stores beside them."""
+    names = set(model.state_dict())
+    buffers = [(n, b) for n, b in model.named_buffers() if n in names and b.is_floating_point()]
+    return [*model.named_parameters(), *buffers]
 
 
 def _shards(

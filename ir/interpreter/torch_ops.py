@@ -42,6 +42,10 @@ def run_torch_op(op: OpView, inputs: Sequence[Any], state: TorchState) -> list[A
     return list(result) if isinstance(result, tuple) else [result]
 
 
+_COPYING = {"aten.view": "aten.reshape", "aten._unsafe_view": "aten.reshape"}
+"""Views need strides that a graph without copies may not give; reshapes copy where they must."""
+
+
 def _name_of(op: OpView) -> str:
     name = str(op.operation.name)
     if name == "torch.operator":
@@ -51,7 +55,7 @@ def _name_of(op: OpView) -> str:
 
 def _operator(name: str) -> Any:
     """Return the operator for `aten.mul.Tensor` and the like."""
-    namespace, packet, *overload = name.split(".")
+    namespace, packet, *overload = _COPYING.get(name, name).split(".")
     try:
         found = getattr(getattr(torch.ops, namespace), packet)
         return getattr(found, overload[0] if overload else "default")
