@@ -18,10 +18,11 @@ from ingot.targets import Settings
 
 CONFIG = LlamaConfig(
     vocab_size=61,
-    hidden_size=72,
+    hidden_size=136,
     intermediate_size=136,
     num_hidden_layers=1,
-    num_attention_heads=3,
+    num_attention_heads=4,
+    num_key_value_heads=1,
     max_position_embeddings=128,
 )
 

@@ -117,7 +117,7 @@ def emit(module: Module, facts: ModelFacts) -> Program:
     block = module.step.entry_block
     arguments = ("tokens", "positions", "cache")
     names.values.update(zip(block.arguments, arguments, strict=True))
-    lines = []
+    lines: list[str] = []
     *operations, last = block.operations
     for op in operations:
         if all(map(is_weight_expression, op.operation.results)):

@@ -47,8 +47,9 @@ def linear(x: Floats, w: Floats, bias: Floats | None) -> Floats:
 def rms_norm(x: Floats, w: Floats, eps: float, heads: int) -> Floats:
     """Return the RMS norm of each head times w."""
     parts = x.reshape(len(x), heads, -1)
-    scale = 1 / np.sqrt(np.square(parts).mean(-1, keepdims=True) + np.float32(eps))
-    return (parts * scale * w).reshape(x.shape)
+    scale = np.float32(1) / np.sqrt(np.square(parts).mean(-1, keepdims=True) + np.float32(eps))
+    y: Floats = (parts * scale * w).reshape(x.shape)
+    return y
 
 
 def rope(
@@ -118,8 +119,7 @@ def attention(
 
 def sigmoid(x: Floats) -> Floats:
     """Return 1 / (1 + e^-x)."""
-    y: Floats = 1 / (1 + np.exp(-x))
-    return y
+    return np.float32(1) / (np.float32(1) + np.exp(-x))
 
 
 def silu(x: Floats) -> Floats:
@@ -130,7 +130,8 @@ def silu(x: Floats) -> Floats:
 def gelu_tanh(x: Floats) -> Floats:
     """Return GELU by its tanh form (Hendrycks and Gimpel, 2016)."""
     inner = np.float32(0.7978845608028654) * (x + np.float32(0.044715) * x**3)
-    return np.float32(0.5) * x * (1 + np.tanh(inner))
+    y: Floats = np.float32(0.5) * x * (1 + np.tanh(inner))
+    return y
 
 
 def relu(x: Floats) -> Floats:
