@@ -10,6 +10,7 @@ from .constants import is_number, items, number
 from .crossing import indices
 from .forms import ANGLE, COS, NOTHING, PLAIN, SIN, Form, added, joined, product
 from .moving import MOVES, SPLITS
+from .shapes import torch_tensor
 from .walking import Rule, Walk
 
 _DEEPEST = 40
@@ -37,7 +38,8 @@ def _is_position(value: Value) -> bool:
     """Return whether `value` is the positions as floats, moved."""
     while isinstance(op := value.owner, OpView) and op.operation.name in MOVES:
         value = op.operation.operands[0]
-    return indices(value) is not None
+    tensor = torch_tensor(value)
+    return tensor is not None and tensor.element == "si64" and indices(value) is not None
 
 
 _WAVES = ("torch.aten.cos", "torch.aten.sin", "torch.aten.polar")
