@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-measure", action="store_true", help="do not run the artifact to measure its speed"
     )
     parser.add_argument(
+        "--report",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write what was done to a page (.html) or as JSON (.json); may be repeated",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="plan everything, but read, pack and write no weights; print what would be made",
@@ -94,9 +102,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Compile, then print what came of it."""
     # The compiler's imports (torch, MLIR, transformers) take seconds: not before they are needed.
     from ingot.compiler.driver import compile_model
+    from ingot.compiler.full_report import check_files, write_reports
     from ingot.compiler.measure import measure_speed
     from ingot.compiler.table import format_report
 
+    check_files(arguments.report)
     model, output = _model_and_output(arguments)
     options = _options(arguments)
     progress = ProgressLine()
@@ -111,6 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
         progress("measure", 0, 0)
         report = measure_speed(report)
     progress.close()
+    if arguments.report:
+        write_reports(report, arguments.report)
     print(format_report(report))
     return 0
 
@@ -127,8 +139,11 @@ def _options(arguments: argparse.Namespace) -> "CompileOptions":
         kv_dtype=arguments.kv_dtype,
         levels=_levels(arguments.levels),
         pipeline=arguments.pipeline,
+        added=tuple(arguments.add_pass),
     )
-    return CompileOptions(arguments.target, settings, inspection_of(arguments))
+    return CompileOptions(
+        arguments.target, settings, replace(inspection_of(arguments), report=bool(arguments.report))
+    )
 
 
 def _stop_early(
