@@ -55,6 +55,7 @@ void attend(const std::int64_t *slots, std::int64_t begin, std::int64_t end, voi
     for (std::int64_t i = 0; i < task[1]; ++i) {
       float *row = y + (task[0] + i) * WIDTH;
       std::memset(row, 0, WIDTH * sizeof(float));
+      if (task[4] < task[2] + task[1]) continue;  // the sequence cannot be shorter than this
       for (std::int64_t p = 0; p <= task[2] + i; ++p)
         for (std::int64_t j = 0; j < WIDTH; ++j)
           row[j] += static_cast<float>(p % 5 + 1) * cache[(pages[p / 16] * 16 + p % 16) * WIDTH + j];

@@ -24,9 +24,11 @@ func.func @step(%t: tensor<?xi32>, %p: tensor<?xi32>, %b: !lm.batch) -> tensor<?
   %q = "lm.slice"(%m) {offset = 0 : i64, size = 64 : i64} : (tensor<?x128xf32>) -> tensor<?x64xf32>
   %k = "lm.slice"(%m) {offset = 64 : i64, size = 32 : i64} : (tensor<?x128xf32>) -> tensor<?x32xf32>
   %v = "lm.slice"(%m) {offset = 96 : i64, size = 32 : i64} : (tensor<?x128xf32>) -> tensor<?x32xf32>
-  %qr = "lm.rope"(%q, %p, %f) {heads = 2 : i64, scale = 1.0 : f64, interleaved = false, offset = 0 : i64}
+  %qr = "lm.rope"(%q, %p, %f) {heads = 2 : i64, scale = 1.0 : f64, interleaved = false,
+    offset = 0 : i64}
     : (tensor<?x64xf32>, tensor<?xi32>, tensor<16xf32>) -> tensor<?x64xf32>
-  %kr = "lm.rope"(%k, %p, %f) {heads = 1 : i64, scale = 1.0 : f64, interleaved = false, offset = 0 : i64}
+  %kr = "lm.rope"(%k, %p, %f) {heads = 1 : i64, scale = 1.0 : f64, interleaved = false,
+    offset = 0 : i64}
     : (tensor<?x32xf32>, tensor<?xi32>, tensor<16xf32>) -> tensor<?x32xf32>
   %a = "lm.attention"(%qr, %kr, %v, %b) {layer = 0 : i64, heads = 2 : i64, kv_heads = 1 : i64,
     head_dim = 32 : i64, value_dim = 0 : i64, scale = 0.25 : f64, causal = true,
@@ -124,6 +126,51 @@ def test_the_cache_is_sized_by_its_type(kv_dtype: KvDtype, page: int) -> None:
             {"layer": 0, "kv_heads": 1, "head_dim": 32, "value_dim": 32, "bytes_per_page": page}
         ],
     }
+
+
+SECOND = """  %a2 = "lm.attention"(%qr, %kr, %v, %b) {layer = 3 : i64, heads = 2 : i64,
+    kv_heads = 1 : i64, head_dim = 32 : i64, value_dim = 0 : i64, scale = 0.25 : f64, causal = true,
+    window = 8 : i64, chunk = 0 : i64, softcap = 0.0 : f64,
+    operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>}
+    : (tensor<?x64xf32>, tensor<?x32xf32>, tensor<?x32xf32>, !lm.batch) -> tensor<?x64xf32>
+  %sum = "lm.add"(%a, %a2) : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+"""
+
+
+def with_second(second: str) -> str:
+    """Return a layer with another attention, to the sum of both."""
+    select = '  %s = "lm.select_rows"(%a, %b)'
+    assert select in LAYER
+    return LAYER.replace(select, second + select.replace("%a,", "%sum,"))
+
+
+def test_layers_that_share_keys_and_values_share_a_pool() -> None:
+    _, plan = lowered(with_second(SECOND))
+    assert [one["layer"] for one in plan["kv_cache"]["layers"]] == [0]
+    pooled = [one for one in plan["launches"] if ["kv", 0] in one["slots"]]
+    assert [kind.split("_")[0] for kind in kinds({"launches": pooled})] == [
+        "kv",
+        *["attention"] * 2,
+    ]
+
+
+OTHER = """  %kv = "lm.slice"(%m) {offset = 64 : i64, size = 64 : i64}
+    : (tensor<?x128xf32>) -> tensor<?x64xf32>
+  %a2 = "lm.attention"(%kv, %k, %kv, %b) {layer = 3 : i64, heads = 4 : i64, kv_heads = 2 : i64,
+    head_dim = 16 : i64, value_dim = 32 : i64, scale = 0.25 : f64, causal = true,
+    window = 0 : i64, chunk = 0 : i64, softcap = 0.0 : f64,
+    operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>}
+    : (tensor<?x64xf32>, tensor<?x32xf32>, tensor<?x64xf32>, !lm.batch) -> tensor<?x128xf32>
+  %half = "lm.slice"(%a2) {offset = 0 : i64, size = 64 : i64}
+    : (tensor<?x128xf32>) -> tensor<?x64xf32>
+  %sum = "lm.add"(%a, %half) : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+"""
+
+
+def test_every_other_layer_has_a_pool_of_its_own_shape() -> None:
+    _, plan = lowered(with_second(OTHER))
+    found = [tuple(one.values()) for one in plan["kv_cache"]["layers"]]
+    assert found == [(0, 1, 32, 32, 4096), (3, 2, 16, 32, 2 * 16 * (16 + 32) * 4)]
 
 
 def test_a_rounding_after_attention_is_done_by_it() -> None:
