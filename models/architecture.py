@@ -12,6 +12,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from ingot.errors import CheckpointError, UnsupportedError
 
+from .buffers import widen_numbers
 from .encoder import automatic_class, build_options
 from .head import GENERATE, Head, is_text_model
 from .mxfp4 import QUANT_METHOD
@@ -91,6 +92,7 @@ def build_architecture(config: PretrainedConfig, head: Head = GENERATE) -> PreTr
         ) from error
     assert isinstance(model, PreTrainedModel)
     model.train(False)
+    widen_numbers(model)
     adapt_rotary(model)
     adapt_attention(model)
     adapt_experts(model)

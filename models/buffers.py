@@ -30,17 +30,30 @@ def buffer_entries(model: nn.Module) -> dict[str, StoredWeight]:
     return entries
 
 
+def widen_numbers(model: nn.Module) -> None:
+    """Make integer buffers of one number float32, as weights are, in place.
+
+    Such a number scales features; the product is the same in either type.
+    """
+    for owner in model.modules():
+        for name, buffer in list(owner.named_buffers(recurse=False)):
+            if buffer.dim() == 0 and not buffer.is_floating_point():
+                owner.register_buffer(name, buffer.to(torch.float32), persistent=False)
+
+
 def _reader(
     owner: nn.Module, name: str, full_name: str, built: Callable[[], dict[str, torch.Tensor]]
 ) -> Callable[[], Value]:
+    dtype = dict(owner.named_buffers(recurse=False))[name].dtype
+
     @cache
     def read() -> Value:
         if _needs_config_alone(owner):
             # The model's own constructor is the only source of the values.
             with torch.device("cpu"):
                 alone = type(owner)(owner.config)
-            return dict(alone.named_buffers(recurse=False))[name]
-        return built()[full_name]
+            return dict(alone.named_buffers(recurse=False))[name].to(dtype)
+        return built()[full_name].to(dtype)
 
     return read
 

@@ -83,6 +83,7 @@ DENSE: Mapping[str, Fields] = {
     "falcon": {**SMALL, "alibi": False, "multi_query": True, "new_decoder_architecture": False},
     "falcon/alibi": {**SMALL, "alibi": True, "multi_query": False, "parallel_attn": False},
     "falcon/new": {**SMALL, "num_kv_heads": 2, "new_decoder_architecture": True},
+    "nemotron": {**SMALL, "head_dim": 16},
     "minicpm3": {
         **SMALL,
         "num_key_value_heads": 4,
