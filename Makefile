@@ -8,6 +8,8 @@ PORT ?= 8000
 BUILTIN := build/smollm2-135m-instruct.ingot
 NATIVE := CMakeLists.txt $(wildcard runtime/native/*)
 
+space := $(subst ,, )
+
 .PHONY: help serve test corpus lint type bench docs wheel clean
 
 help:
@@ -48,6 +50,8 @@ lint: $(VENV)/.test
 type: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/mypy corpus
+	MYPYPATH=src:$(subst $(space),:,$(wildcard examples/*/src)) $(BIN)/mypy \
+		-p ingot_example_pass -p ingot_example_op -p ingot_example_encoding -p ingot_example_target
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/straight_line.py $(BENCH_ARGUMENTS)
