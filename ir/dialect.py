@@ -1,7 +1,16 @@
 """The `lm` dialect and its two types: encoded tensors, and the batch of a step."""
 
 from ingot.ir.encoding import Encoding
-from ingot.ir.mlir import Context, RankedTensorType, StringAttr, TypeAttr, ext
+from ingot.ir.mlir import (
+    Context,
+    RankedTensorType,
+    StringAttr,
+    TypeAttr,
+    announce_dialect,
+    ext,
+)
+
+announce_dialect("lm")
 
 
 class LM(ext.Dialect, name="lm"):  # type: ignore[misc, call-arg]
