@@ -7,7 +7,7 @@ def step_cost(module: Module, tokens: int, context: int = 0) -> Cost:
     """Return the work of a step of one sequence: `tokens` tokens after `context` cached ones.
 
     Each operation reads its operands and writes its results once; weights count as they are stored.
-    What is still in the torch dialect counts nothing.
+    What is still in the torch dialect, or states no cost, counts nothing.
     """
     return sum(operation_costs(module, tokens, context).values(), Cost())
 
@@ -19,8 +19,15 @@ def operation_costs(module: Module, tokens: int, context: int = 0) -> dict[str, 
         for op in function.entry_block.operations:
             if isinstance(op, Op) and not all(map(is_weight_expression, op.results)):
                 name = str(op.operation.name)
-                costs[name] = costs.get(name, Cost()) + op.cost(tokens, context)
+                costs[name] = costs.get(name, Cost()) + _cost(op, tokens, context)
     return costs
+
+
+def _cost(op: Op, tokens: int, context: int) -> Cost:
+    try:
+        return op.cost(tokens, context)
+    except NotImplementedError:
+        return Cost()
 
 
 def weight_bytes(module: Module) -> float:

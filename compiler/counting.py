@@ -1,10 +1,11 @@
-"""How many operations of each kind a module has."""
+"""A module in numbers: operations by kind, bytes of weights, work of a step."""
 
 from collections import Counter
 
 from ingot.ir import Module
 
-from .records import Counts
+from .costs import step_cost, weight_bytes
+from .records import Counts, Measures
 
 
 def count_ops(module: Module) -> Counts:
@@ -14,3 +15,11 @@ def count_ops(module: Module) -> Counts:
         found.update(str(op.operation.name) for op in function.entry_block.operations)
     del found["func.return"]
     return dict(sorted(found.items()))
+
+
+def measure_module(module: Module, costs: bool = False) -> Measures:
+    """Return the numbers of a module; those that follow from costs only where `costs` says so."""
+    if not costs:
+        return Measures(count_ops(module))
+    work = step_cost(module, 1)
+    return Measures(count_ops(module), weight_bytes(module), work.flops, work.bytes)

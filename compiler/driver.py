@@ -10,6 +10,7 @@ from ingot.models import Checkpoint
 from ingot.targets import Build, Target, find_target
 
 from .artifact import Contents, check_destination, write_artifact
+from .full_report import details_of
 from .kinds import layer_kinds
 from .manifest import describe, model_files
 from .report import Report
@@ -55,6 +56,7 @@ def compile_model(
         peak_memory=_peak_memory(),
         passes=tuple(lowering.inspector.records),
         checks=tuple(checks),
+        details=details_of(build, lowering.inspector) if options.inspection.report else {},
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal, TextIO
 from torch import Tensor
 
 from ingot.errors import UsageError
-from ingot.ir import Module, QuantTensor, readable, shape_of
+from ingot.ir import Graph, Module, QuantTensor, layer_graph, layers_of, readable, shape_of
 from ingot.models import open_checkpoint
 from ingot.passes import (
     Callback,
@@ -24,11 +24,11 @@ from ingot.passes import (
     verifying,
 )
 
-from .counting import count_ops
+from .counting import measure_module
 from .difference import difference
 from .dump import Dump
 from .pass_tables import format_checks, format_times
-from .records import CheckRecord, Counts, PassRecord
+from .records import CheckRecord, Counts, Measures, PassRecord
 
 Emit = Literal["readable", "generic", "bytecode"]
 ALL = "all"
@@ -41,7 +41,8 @@ class Inspection:
     `print_before` and `print_after` name passes, or say `all`; `changes` prints what each pass
     changed as a difference.  `stages` is a folder for numbered files, `stop_after` a pass or stage.
     `locations` adds to what is printed where it comes from; `generic` prints MLIR's own form.
-    `debug` is the level of `INGOT_DEBUG`, which adds to all that.
+    `debug` is the level of `INGOT_DEBUG`, which adds to all that.  `report` says that costs are
+    measured and a layer is kept as it was before the passes.
     """
 
     print_before: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class Inspection:
     locations: bool = False
     generic: bool = False
     debug: int = 0
+    report: bool = False
 
     def at_level(self) -> "Inspection":
         """Return this with what `debug` adds: 1 times, 2 counts, 3 changes, 4 modules, 5 all."""
@@ -70,7 +72,8 @@ class Inspection:
 class Inspector:
     """Watches the passes of one pipeline as an `Inspection` says; `callback` is for the pipeline.
 
-    What is printed goes to `out`.  `records` and `checks` hold what was measured.
+    What is printed goes to `out`.  `records` and `checks` hold what was measured,
+    `layer` a layer as it was when it had been raised.
     """
 
     def __init__(self, inspection: Inspection, out: TextIO | None = None) -> None:
@@ -81,7 +84,8 @@ class Inspector:
         self.checks: list[CheckRecord] = []
         self._verify: Callback | None = None
         self._text = ""
-        self._counts: Counts = {}
+        self._measures = Measures({})
+        self.layer: Graph | None = None
         self._start = 0.0
 
     def verify_with(self, weights: Mapping[str, Tensor | QuantTensor], sample: Sample) -> None:
@@ -114,18 +118,20 @@ class Inspector:
             self._print(f"before {one}", self._rendered(module))
         if self._wanted.changes:
             self._text = self._rendered(module)
-        self._counts = count_ops(module)
+        self._measures = measure_module(module, self._wanted.report)
+        self._keep_layer(module)
         if self._verify is not None:
             self._verify(one, module, "before")
         self._start = time.monotonic()
 
     def _after(self, one: Pass, module: Module) -> None:
         seconds = time.monotonic() - self._start
-        counts = count_ops(module)
-        self.records.append(PassRecord(str(one), seconds, self._counts, counts))
+        measures = measure_module(module, self._wanted.report)
+        contract = str(one.promise())
+        self.records.append(PassRecord(str(one), contract, seconds, self._measures, measures))
         self.dump.write(one.name(), module)
         if self._wanted.debug >= 2:
-            self._print(f"{one}: {seconds:.3f} s", _changed(self._counts, counts))
+            self._print(f"{one}: {seconds:.3f} s", _changed(self._measures.ops, measures.ops))
         if self._wanted.changes:
             changed = difference(self._text, self._rendered(module), str(one))
             self._print(f"changed by {one}" if changed else f"nothing changed by {one}", changed)
@@ -133,6 +139,13 @@ class Inspector:
             self._print(f"after {one}", self._rendered(module))
         if self._verify is not None:
             self._verify(one, module, "after")
+
+    def _keep_layer(self, module: Module) -> None:
+        """Keep a layer as it is when no linear is left in torch: before the other passes."""
+        raised = "torch.aten.linear" not in self._measures.ops
+        if self._wanted.report and raised and self.layer is None:
+            layers = layers_of(module)
+            self.layer = layer_graph(module, layers[(len(layers) - 1) // 2]) if layers else None
 
     def _rendered(self, module: Module) -> str:
         if self._wanted.generic:

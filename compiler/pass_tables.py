@@ -13,8 +13,8 @@ def format_times(records: Sequence[PassRecord]) -> str:
         (
             f"{record.seconds:.3f}",
             f"{record.seconds / total:.0%}" if total else "",
-            str(sum(record.before.values())),
-            str(sum(record.after.values())),
+            str(record.before.total),
+            str(record.after.total),
             record.text,
         )
         for record in records

@@ -1,9 +1,21 @@
-"""What follows from the CPU target's plan: memory, launches, kernels."""
+"""What an artifact says of itself, and what follows from its plan: memory, launches, kernels."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from ingot.runtime.artifact_format import CPU_KERNELS
+from ingot.runtime.artifact import Artifact
+from ingot.runtime.artifact_format import CPU_KERNELS, CPU_PLAN
+
+
+def describe_artifact(artifact: Artifact) -> dict[str, Any]:
+    """Return the manifest's facts, and those of memory that follow from the plan."""
+    facts = {key: value for key, value in artifact.manifest.items() if key != "files"}
+    files = artifact.manifest["files"]
+    facts["files"] = {name: entry["bytes"] for name, entry in files.items()}
+    if CPU_PLAN in files:
+        facts["memory"] = memory_facts(artifact.read_json(CPU_PLAN), facts["files"])
+        facts["kernels"] = kernel_facts(facts["targets"]["cpu"], facts["files"])
+    return facts
 
 
 def memory_facts(plan: Mapping[str, Any], files: Mapping[str, int]) -> dict[str, Any]:

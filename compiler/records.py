@@ -9,13 +9,33 @@ Counts = dict[str, int]
 
 
 @dataclass(frozen=True)
+class Measures:
+    """A module in numbers: its operations, and where they were asked for, bytes and FLOPs.
+
+    `weight_bytes` are those of all weights as the step reads them; `flops` and `moved` (bytes) are
+    of decoding one token.
+    """
+
+    ops: Counts
+    weight_bytes: float = 0.0
+    flops: float = 0.0
+    moved: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """The number of all operations."""
+        return sum(self.ops.values())
+
+
+@dataclass(frozen=True)
 class PassRecord:
-    """What one pass did: its text, its seconds, and how often each operation was there."""
+    """What one pass did: its text, its contract, its seconds, and the module before and after."""
 
     text: str
+    contract: str
     seconds: float
-    before: Counts
-    after: Counts
+    before: Measures
+    after: Measures
 
 
 @dataclass(frozen=True)

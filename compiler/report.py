@@ -1,7 +1,7 @@
 """What a compile made: its size by kind of layer, and how fast it should run and runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class Report:
     speed: Speed | None = None
     passes: tuple[PassRecord, ...] = ()
     checks: tuple[CheckRecord, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -68,7 +69,7 @@ class Report:
 
 def kinds_from_json(report: Mapping[str, Any]) -> tuple[LayerKind, ...]:
     """Return the kinds of layer that a manifest's report lists."""
-    names = [field.name for field in fields(LayerKind)]
+    names = [one.name for one in fields(LayerKind)]
     return tuple(LayerKind(**{name: kind[name] for name in names}) for kind in report["kinds"])
 
 

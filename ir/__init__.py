@@ -152,6 +152,7 @@ from ingot.ir.ops.token_types import TokenTypes
 from ingot.ir.ops.transpose import Transpose
 from ingot.ir.ops.weight import Weight
 from ingot.ir.pieces import Piece, parse_pieces
+from ingot.ir.printing.graph import Graph, Node, layer_graph, layers_of
 from ingot.ir.printing.readable import readable
 from ingot.ir.quant_tensor import QuantTensor, concatenate
 from ingot.ir.references import rounded_as, split_heads, tensor_of, with_weights
@@ -220,6 +221,7 @@ __all__ = [
     "FromTorch",
     "FunctionType",
     "Glu",
+    "Graph",
     "IndexType",
     "InsertionPoint",
     "IntegerAttr",
@@ -236,6 +238,7 @@ __all__ = [
     "Module",
     "Mul",
     "NegExp",
+    "Node",
     "Offset",
     "Op",
     "OpResult",
@@ -305,6 +308,8 @@ __all__ = [
     "is_rounded",
     "is_weight_expression",
     "known_encodings",
+    "layer_graph",
+    "layers_of",
     "linalg",
     "llvm",
     "logical_type",

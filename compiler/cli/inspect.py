@@ -4,12 +4,11 @@ import argparse
 import json
 from typing import Any
 
-from ingot.compiler.plan_facts import kernel_facts, memory_facts
+from ingot.compiler.plan_facts import describe_artifact
 from ingot.compiler.records import CheckRecord
 from ingot.compiler.report import kinds_from_json
 from ingot.compiler.table import format_kinds, megabytes
 from ingot.runtime.artifact import Artifact
-from ingot.runtime.artifact_format import CPU_PLAN
 
 HELP = "show what is in an artifact"
 
@@ -26,17 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
     facts = describe_artifact(artifact)
     print(json.dumps(facts, indent=2) if arguments.json else format_facts(facts))
     return 0
-
-
-def describe_artifact(artifact: Artifact) -> dict[str, Any]:
-    """Return the manifest's facts, and those of memory that follow from the plan."""
-    facts = {key: value for key, value in artifact.manifest.items() if key != "files"}
-    files = artifact.manifest["files"]
-    facts["files"] = {name: entry["bytes"] for name, entry in files.items()}
-    if CPU_PLAN in files:
-        facts["memory"] = memory_facts(artifact.read_json(CPU_PLAN), facts["files"])
-        facts["kernels"] = kernel_facts(facts["targets"]["cpu"], facts["files"])
-    return facts
 
 
 def format_facts(facts: dict[str, Any]) -> str:

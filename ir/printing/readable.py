@@ -69,12 +69,22 @@ def defaults_of(kind: type[Op]) -> Mapping[str, object]:
     return {one.name: one.default for one in parameters if one.default is not one.empty}
 
 
+def is_inline(op: OpView) -> bool:
+    """Return whether `op` is written where its result is read: a weight, a constant of torch."""
+    if str(op.operation.name).startswith(_INLINE):
+        return True
+    results = list(op.results)
+    if isinstance(op, ToTorch):
+        return is_weight_expression(op.x)
+    return bool(results) and all(map(is_weight_expression, results))
+
+
 class _Printer:
     """Prints one function."""
 
     def __init__(self, function: func.FuncOp, locations: bool) -> None:
         self._function, self._locations = function, locations
-        self._names = name_values(function, self._is_inline)
+        self._names = name_values(function, is_inline)
         self._selected: set[Value] = set()
 
     def text(self) -> str:
@@ -92,7 +102,7 @@ class _Printer:
         group = ""
         for op in operations:
             self._note_rows(op)
-            if self._is_inline(op):
+            if is_inline(op):
                 continue
             here = layer_of(source_of(op.location).module)
             if here != group:
@@ -106,15 +116,6 @@ class _Printer:
         """Note which results have a row for each selected token only."""
         if isinstance(op, SelectRows) or any(value in self._selected for value in op.operands):
             self._selected.update(op.results)
-
-    def _is_inline(self, op: OpView) -> bool:
-        """Return whether `op` is written where its result is read."""
-        if str(op.operation.name).startswith(_INLINE):
-            return True
-        results = list(op.results)
-        if isinstance(op, ToTorch):
-            return is_weight_expression(op.x)
-        return bool(results) and all(map(is_weight_expression, results))
 
     def _lines(self, op: OpView) -> Iterator[str]:
         if op.operation.regions:
@@ -158,7 +159,7 @@ class _Printer:
     def _value(self, value: Value) -> str:
         """Return a value where it is read: its name, or what it is where that is inline."""
         owner = value.owner
-        if not isinstance(owner, OpView) or not self._is_inline(owner):
+        if not isinstance(owner, OpView) or not is_inline(owner):
             return f"%{self._names[value]}"
         if isinstance(owner, Weight):
             symbol = owner.symbol
