@@ -20,7 +20,7 @@ from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import with_weights
 from ingot.ir.types import activation_type, columns_of, tensor_type
 
-SCORES = ("softmax", "sigmoid", "softmax_chosen")
+SCORES = ("softmax", "sigmoid", "softmax_chosen", "mixer")
 GROUP_SCORES = ("max", "top2")
 
 
@@ -31,6 +31,8 @@ class Route(Op, name="route"):
     chosen by score + `bias`, the lower index first among equals.  With `groups` above 1 only those
     of the best `groups_per_token` groups of neighbouring experts can be: a group counts as much as
     its best (`max`) or its two best experts (`top2`) (DeepSeek-V2, 2024, section 2.2; V3, 2.1.2).
+    `mixer` (SparseMixer-v2, Liu et al., 2024) weighs each choice by softmax among what is not
+    yet chosen and at most `threshold` · max(|logit|, best) below the best.
     A weight is the score without bias; divided by their sum + `eps` if `normalize`; times `scale`.
     """
 
@@ -45,6 +47,7 @@ class Route(Op, name="route"):
     groups: int
     groups_per_token: int
     group_score: str
+    threshold: float
     indices: OpResult
     weights: OpResult
     bias: Value | None = None
@@ -62,6 +65,7 @@ class Route(Op, name="route"):
         groups: int = 1,
         groups_per_token: int = 1,
         group_score: str = "max",
+        threshold: float = 0.0,
         **place: Unpack[Place],
     ) -> None:
         attributes: dict[str, AttributeValue] = {
@@ -73,6 +77,7 @@ class Route(Op, name="route"):
             "groups": groups,
             "groups_per_token": groups_per_token,
             "group_score": group_score,
+            "threshold": threshold,
         }
         self.build([logits, bias], _results(logits, experts_per_token), attributes, **place)
 
@@ -102,6 +107,8 @@ class Route(Op, name="route"):
         scores = self._scores(logits)
         chosen = _best(self._eligible(scores + bias[0] if bias else scores), self.experts_per_token)
         weights = scores.gather(-1, chosen)
+        if self.score == "mixer":
+            weights = self._mixed(logits, chosen)
         if self.score == "softmax_chosen":
             weights = weights.softmax(-1)
         if self.normalize:
@@ -112,6 +119,17 @@ class Route(Op, name="route"):
         if self.score == "softmax":
             return logits.softmax(-1)
         return logits.sigmoid() if self.score == "sigmoid" else logits
+
+    def _mixed(self, logits: Tensor, chosen: Tensor) -> Tensor:
+        """Return the weight of each choice among those that are near it and not chosen before."""
+        remaining, weights = logits, []
+        for place in torch.unbind(chosen.unsqueeze(-1), dim=-2):
+            best = logits.gather(-1, place)
+            near = (best - logits) / torch.maximum(logits.abs(), best) <= self.threshold
+            shares = torch.where(near, remaining, float("-inf")).softmax(-1)
+            weights.append(shares.gather(-1, place))
+            remaining = remaining.scatter(-1, place, float("-inf"))
+        return torch.cat(weights, dim=-1)
 
     def _eligible(self, scores: Tensor) -> Tensor:
         """Return scores with minus infinity for experts outside of the best groups."""

@@ -9,6 +9,7 @@ from ingot.passes.core import producer
 from .constants import integer, integers, is_number, number
 from .crossing import same
 from .grouping import Grouping, ungrouped
+from .mixing import match_mixer
 from .shapes import shape
 
 _RESHAPES = torch_dialect.AtenViewOp | torch_dialect.Aten_UnsafeViewOp | torch_dialect.AtenReshapeOp
@@ -38,6 +39,11 @@ class _Weighing:
 
 def match_router(indices: Value, weights: Value) -> Router | None:
     """Return the router that makes `indices` and `weights` `[T, k]`, None for an unknown one."""
+    mixer = match_mixer(bare(indices), bare(weights))
+    if mixer is not None:
+        logits, count, threshold = mixer
+        attributes = {"experts_per_token": count, "score": "mixer", "threshold": threshold}
+        return Router(logits, None, attributes)
     topk = producer(bare(indices), torch_dialect.AtenTopkOp)
     if topk is None or bare(indices) != topk.results[1] or not _along_last(topk.operands):
         return None

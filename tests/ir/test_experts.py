@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers.models.phimoe.modeling_phimoe import sparsemixer
 
 from ingot.ir import (
     DYNAMIC,
@@ -77,6 +78,15 @@ def test_softmax_over_the_chosen_alone(build: Build) -> None:
     best = logits.topk(3)
     assert torch.equal(indices.long(), best.indices)
     torch.testing.assert_close(weights, best.values.softmax(-1))
+
+
+def test_one_after_another_as_sparsemixer_does(build: Build) -> None:
+    logits = torch.randn(T, 16)
+    options = {"experts_per_token": 2, "score": "mixer", "threshold": 0.02}
+    indices, weights = route(build, logits, **options)
+    shares, chosen = sparsemixer(logits, 0.01, training=False)
+    assert torch.equal(indices.long(), chosen)
+    torch.testing.assert_close(weights, shares)
 
 
 @pytest.mark.parametrize(("kind", "best"), [("max", [3, 2]), ("top2", [0, 1])])

@@ -67,6 +67,7 @@ def lower_route(context: Context, op: Route) -> None:
         op.groups_per_token,
         op.group_score,
         bias=op.bias is not None,
+        threshold=op.threshold,
     )
     arguments = {
         **source("logits", logits),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers.models.phimoe.modeling_phimoe import sparsemixer
 
 from ingot.ir import ExpertUnit
 from ingot.ir.interpreter.experts import mix_experts
@@ -68,6 +69,19 @@ def test_routes_are_those_of_the_reference(
     chosen, expected = reference_route(routing, logits, bias)
     np.testing.assert_array_equal(indices[:, : routing.choices], chosen)
     np.testing.assert_allclose(weights[:, : routing.choices], expected, rtol=3e-6)
+
+
+def test_one_after_another_as_sparsemixer_does(jit: Jit, level: Any) -> None:
+    routing = Routing(16, 2, "mixer", False, 0.0, 1.0, 1, 1, "max", False, threshold=0.2)
+    logits = np.random.default_rng(4).normal(size=(TOKENS, 16)).astype(np.float32)
+    logits[5] = -1.0 - np.arange(16) * 0.01
+    indices, weights = array((TOKENS, 16), np.int32), array((TOKENS, 16))
+    kernel = route_kernel(routing)
+    slots = [filled(logits), 64, indices, 64, weights, 64]
+    jit([kernel], level)(kernel.name, slots, 0, TOKENS)
+    shares, chosen = sparsemixer(torch.from_numpy(logits), 0.1, training=False)
+    np.testing.assert_array_equal(indices[:, :2], chosen)
+    np.testing.assert_allclose(weights[:, :2], shares, rtol=3e-6)
 
 
 def test_a_token_without_a_number_still_has_experts_that_exist(jit: Jit, level: Any) -> None:

@@ -10,6 +10,7 @@ from ingot.targets.cpu.build import (
     I64,
     Pointer,
     Value,
+    absolute,
     constant,
     iota,
     loop,
@@ -52,6 +53,7 @@ class Routing:
     groups_per_token: int
     group_score: str
     bias: bool
+    threshold: float = 0.0
 
 
 def route_kernel(routing: Routing) -> Kernel:
@@ -64,7 +66,14 @@ def route_kernel(routing: Routing) -> Kernel:
     weighing = ("normalized" if r.normalize else "", r.eps, r.scale)
     grouping = (r.groups, r.groups_per_token, r.group_score)
     name = symbol(
-        "route", r.experts, r.choices, r.score, *weighing, *grouping, "bias" if r.bias else ""
+        "route",
+        r.experts,
+        r.choices,
+        r.score,
+        *weighing,
+        *grouping,
+        r.threshold,
+        "bias" if r.bias else "",
     )
     bias = (Slot("bias"),) if r.bias else ()
     slots = (*strided_slots("logits"), *bias, *strided_slots("indices", "weights"))
@@ -86,9 +95,12 @@ def _body(routing: Routing, level: Level, arguments: Arguments) -> None:
             _mask_groups(routing, ranking, ranking.at(row_bytes))
         with loop(0, routing.choices) as choices:
             chosen = _best(routing.experts, ranking)
+            weight = scores.load(F32, chosen * 4)
+            if routing.score == "mixer":
+                weight = _share(routing, level, scores, ranking, weight)
             ranking.store(constant(F32, _LOWEST), chosen * 4)
             rows["indices"].store(chosen.to(I32), choices.index * 4)
-            rows["weights"].store(scores.load(F32, chosen * 4), choices.index * 4)
+            rows["weights"].store(weight, choices.index * 4)
         _weigh(routing, level, rows["weights"])
 
 
@@ -161,6 +173,23 @@ def _best(count: int, ranking: Pointer) -> Value:
     # Where all are NaN or minus infinity, any place that exists will do.
     candidates = select(most.equals(largest), places, constant(_LANES, count - 1))
     return minimum(reduce(candidates, minimum), count - 1).to(I64)
+
+
+def _share(
+    routing: Routing, level: Level, logits: Pointer, remaining: Pointer, best: Value
+) -> Value:
+    """Return the softmax of the best among what remains and is near it."""
+    most = splat(best, GROUP)
+
+    def add(group: Group, carried: Sequence[Value]) -> Sequence[Value]:
+        values, left = group.load(logits), group.load(remaining)
+        far = (most - values) / maximum(absolute(values), most) > routing.threshold
+        return [
+            carried[0] + group.keep(select(far, constant(VECTOR, 0.0), exp(level, left - most)))
+        ]
+
+    (sums,) = fold_groups(routing.experts, [constant(VECTOR, 0.0)], add)
+    return 1.0 / reduce_add(sums)
 
 
 def _mask_groups(routing: Routing, ranking: Pointer, totals: Pointer) -> None:
