@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .common import SMALL, Fields
+from .common import ALTERNATING, SMALL, Fields
 
 ROBERTA: Fields = {**SMALL, "pad_token_id": 1, "bos_token_id": 0, "type_vocab_size": 1}
 DISTILBERT: Fields = {
@@ -35,6 +35,11 @@ ENCODERS: Mapping[str, Mapping[str, Any]] = {
     "ernie/embed": SMALL,
     "eurobert/classify": {**SMALL, "num_labels": 2},
     "eurobert/embed": SMALL,
+    "gemma3_text/embed": {
+        **DECODER,
+        **ALTERNATING,
+        "use_bidirectional_attention": True,
+    },
     "gte/classify": {**SMALL, "num_labels": 1},
     "gte/embed": {**SMALL, "type_vocab_size": 2},
     "jina_embeddings_v3/embed": {**SMALL, "type_vocab_size": 1},

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 from transformers import masking_utils
 from transformers.masking_utils import AttentionMaskInterface
 
@@ -32,6 +33,11 @@ class Sight:
     causal: bool = False
     window: int = 0
     chunk: int = 0
+
+    def covers(self, other: "Sight") -> bool:
+        """Return whether a token sees here whatever it sees there."""
+        wide = not self.window or 0 < other.window <= self.window
+        return (not self.causal or other.causal) and wide and self.chunk in (0, other.chunk)
 
 
 @torch.library.custom_op("ingot::mask", mutates_args=())
@@ -62,11 +68,12 @@ def _mask_function(
     **others: object,
 ) -> Tensor:
     """Take what transformers' own functions of the table take."""
-    sight = _recognised(mask_function)
+    sight = recognised(mask_function)
     hides = attention_mask is not None and not getattr(attention_mask, _ALL_ONES, False)
     if sight is None or hides:
         raise UnsupportedError(
-            f"the model masks its attention by {_name_of(mask_function)}, which is not known here",
+            f"the model masks its attention by {_name_of(mask_function)}"
+            f"{' and by its tokens' if hides else ''}, which is not known here",
             hint="Give a model whose tokens see those before them, a window, a chunk, or all.",
         )
     result = mask(torch.empty((), dtype=dtype, device=device), q_length, kv_length)
@@ -112,7 +119,7 @@ def _takes_all(mask: Tensor, key: object) -> bool:
     )
 
 
-def _recognised(function: Callable[..., Any]) -> Sight | None:
+def recognised(function: Callable[..., Any]) -> Sight | None:
     """Return what a predicate of transformers shows, None for one that is not known."""
     if function is masking_utils.causal_mask_function:
         return Sight(causal=True)
@@ -122,14 +129,42 @@ def _recognised(function: Callable[..., Any]) -> Sight | None:
     for maker, reader in _MAKERS.items():
         if function.__qualname__.startswith(f"{maker.__qualname__}.<locals>."):
             return reader(parts)
+    # A predicate may make tensors, which must not become constants of the trace.
+    with _disable_current_modes():
+        return _by_trial(function, parts)
+
+
+def _by_trial(function: Callable[..., Any], parts: Mapping[str, Any]) -> Sight | None:
+    """Return what a model's own predicate shows, if it knows a window alone, or nothing at all."""
+    if not parts and function.__code__.co_argcount == 0:
+        return Sight() if bool(function()) else None
+    if len(parts) != 1 or not isinstance(size := next(iter(parts.values())), int):
+        return None
+    for window in (size, size + 1):
+        distances = range(-size - 2, size + 3)
+        if all(
+            bool(function(0, 0, query, query + distance)) == (abs(distance) < window)
+            for query in (3 * size, 5 * size)
+            for distance in distances
+        ):
+            return Sight(window=window)
     return None
+
+
+def _either(parts: Mapping[str, Any]) -> Sight | None:
+    """A token is seen where one predicate says so, if that shows all that the others do."""
+    known = [recognised(function) for function in parts["mask_functions"]]
+    shown = [one for one in known if one is not None]
+    if len(shown) < len(known):
+        return None
+    return next((one for one in shown if all(one.covers(other) for other in shown)), None)
 
 
 def _both(parts: Mapping[str, Any]) -> Sight | None:
     """A token is seen where all predicates say so."""
     total = Sight()
     for function in parts["mask_functions"]:
-        one = _recognised(function)
+        one = recognised(function)
         if one is None or (one.window and total.window) or (one.chunk and total.chunk):
             return None
         total = Sight(
@@ -145,13 +180,14 @@ def _everything(parts: Mapping[str, Any]) -> Sight:
 
 _MAKERS: Mapping[Callable[..., Any], Callable[[Mapping[str, Any]], Sight | None]] = {
     masking_utils.and_masks: _both,
+    masking_utils.or_masks: _either,
     masking_utils.sliding_window_overlay: lambda parts: Sight(window=parts["sliding_window"]),
     masking_utils.sliding_window_bidirectional_overlay: lambda parts: Sight(
         window=parts["sliding_window"] + 1
     ),
     masking_utils.chunked_overlay: lambda parts: Sight(chunk=parts["chunk_size"]),
     masking_utils.packed_sequence_mask_function: _everything,
-    masking_utils.remap_positions_for_packed_sequence: lambda parts: _recognised(
+    masking_utils.remap_positions_for_packed_sequence: lambda parts: recognised(
         parts["mask_function"]
     ),
 }

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import AutoConfig, PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig, masking_utils
+from transformers.models.gemma3.modeling_gemma3 import _bidirectional_window_overlay
 
 from ingot.errors import CheckpointError, UnsupportedError
 from ingot.models import open_checkpoint, write_random_checkpoint
 from ingot.models.architecture import build_architecture
 from ingot.models.encoder import classifier_pooling, position_offset
 from ingot.models.head import Dense, Head, task_of
+from ingot.models.seams import masks
 from ingot.models.sentence_modules import read_head
 
 BERT = {
@@ -205,3 +207,17 @@ def test_weights_of_layers_and_names_of_old(tmp_path: Path) -> None:
     assert torch.equal(checkpoint.weights[name], stored[name])
     assert checkpoint.unused == ()
     assert "modules.json" in checkpoint.sources
+
+
+def test_masks_in_both_directions() -> None:
+    """Of a decoder that was made an encoder: all that a causal mask shows, and what follows."""
+    everything = masking_utils.or_masks(masking_utils.causal_mask_function, lambda *args: True)
+    assert masks.recognised(everything) == masks.Sight()
+    near = _bidirectional_window_overlay(5)
+    assert masks.recognised(near) == masks.Sight(window=5)
+    causal = masking_utils.and_masks(
+        masking_utils.causal_mask_function, masking_utils.sliding_window_overlay(5)
+    )
+    assert masks.recognised(masking_utils.or_masks(causal, near)) == masks.Sight(window=5)
+    narrow = _bidirectional_window_overlay(3)
+    assert masks.recognised(masking_utils.or_masks(causal, narrow)) is None
