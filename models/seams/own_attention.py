@@ -23,7 +23,7 @@ from .masks import Sight, sight_of
 SLOPES = "position_slopes"
 """The buffer that holds the slopes of a module whose scores are biased by distance."""
 
-CAUSAL = Sight(causal=True)
+CAUSAL, ALL = Sight(causal=True), Sight()
 
 
 def alibi_slopes(heads: int, steepest: float = 8.0) -> Tensor:
@@ -53,8 +53,9 @@ def _attend(
     return result
 
 
-def _seen(module: nn.Module, mask: Tensor | None) -> Sight:
-    sight = CAUSAL if mask is None else sight_of(mask)
+def _seen(module: nn.Module, mask: Tensor | None, unmasked: Sight = ALL) -> Sight:
+    """Return what a mask says that is added to scores; `unmasked` where there is none."""
+    sight = unmasked if mask is None else sight_of(mask)
     if sight is None:
         raise refused(module, "is masked by a tensor that the model computes by itself")
     return sight
@@ -136,7 +137,7 @@ def _gpt_neo(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None
 ) -> tuple[Tensor, None]:
     window = module.config.window_size if module.attention_type == "local" else 0
-    if _seen(module, attention_mask) != CAUSAL:
+    if _seen(module, attention_mask, CAUSAL) != CAUSAL:
         raise refused(module, "has a mask beside its own")
     sight = Sight(causal=True, window=window)
     return _attend(module, query, key, value, sight, 1.0).transpose(1, 2), None
@@ -152,7 +153,49 @@ def _openai(
 ) -> list[Tensor]:
     scale = float(v.shape[-1] ** -0.5) if module.scale else 1.0
     k = k.transpose(2, 3)
-    return [_attend(module, q, k, v, _seen(module, attention_mask), scale).transpose(1, 2)]
+    sight = _seen(module, attention_mask, CAUSAL)
+    return [_attend(module, q, k, v, sight, scale).transpose(1, 2)]
+
+
+def _bert(
+    module: Any,
+    hidden_states: Tensor,
+    attention_mask: Tensor | None = None,
+    sinusoidal_pos: Tensor | None = None,
+    encoder_hidden_states: Tensor | None = None,
+    **others: object,
+) -> tuple[Tensor, None]:
+    """The self-attention of BERT's relatives, RoFormer's with its rotation."""
+    if encoder_hidden_states is not None:
+        raise refused(module, "looks at another sequence")
+    shape = (*hidden_states.shape[:2], -1, module.attention_head_size)
+    projections = (module.query, module.key, module.value)
+    q, k, v = (project(hidden_states).view(shape).transpose(1, 2) for project in projections)
+    if sinusoidal_pos is not None:
+        rotated = (q, k, v) if module.rotary_value else (q, k)
+        q, k, *rest = module.apply_rotary_position_embeddings(sinusoidal_pos, *rotated)
+        v = rest[0] if rest else v
+    scale = float(module.attention_head_size**-0.5)
+    return _attend(module, q, k, v, _seen(module, attention_mask), scale).flatten(2), None
+
+
+def _bart(
+    module: Any,
+    hidden_states: Tensor,
+    key_value_states: Tensor | None = None,
+    past_key_values: None = None,
+    attention_mask: Tensor | None = None,
+    attn_prompt: Tensor | None = None,
+    **others: object,
+) -> tuple[Tensor, None]:
+    """The self-attention of BART's relatives."""
+    if key_value_states is not None or attn_prompt is not None:
+        raise refused(module, "looks at another sequence")
+    shape = (*hidden_states.shape[:2], module.num_heads, module.head_dim)
+    projections = (module.q_proj, module.k_proj, module.v_proj)
+    q, k, v = (project(hidden_states).view(shape).transpose(1, 2) for project in projections)
+    attended = _attend(module, q, k, v, _seen(module, attention_mask), float(module.scaling))
+    return module.out_proj(attended.flatten(2)), None
 
 
 @dataclass(frozen=True)
@@ -177,6 +220,12 @@ _OWN: Mapping[str, _Own] = {
     "gpt_neox_japanese.modeling_gpt_neox_japanese.GPTNeoXJapaneseAttention": _Own("_attn", _scaled),
     "gpt_neo.modeling_gpt_neo.GPTNeoSelfAttention": _Own("_attn", _gpt_neo),
     "openai.modeling_openai.Attention": _Own("_attn", _openai),
+    "megatron_bert.modeling_megatron_bert.MegatronBertSelfAttention": _Own("forward", _bert),
+    "rembert.modeling_rembert.RemBertSelfAttention": _Own("forward", _bert),
+    "roformer.modeling_roformer.RoFormerSelfAttention": _Own("forward", _bert),
+    "xglm.modeling_xglm.XGLMAttention": _Own("forward", _bart),
+    "trocr.modeling_trocr.TrOCRAttention": _Own("forward", _bart),
+    "mvp.modeling_mvp.MvpAttention": _Own("forward", _bart),
 }
 """By the class's name within `transformers.models`."""
 
