@@ -152,7 +152,7 @@ def _positions(front: Front) -> int:
     for name in ("max_position_embeddings", "max_seq_len"):
         positions = getattr(config, name, None)
         if isinstance(positions, int) and positions > 0:
-            return positions
+            return min(positions, front.checkpoint.position_limit or positions)
     if _reads_positions(front.module):
         raise UnsupportedError(
             f"the configuration of {config.model_type} has no max_position_embeddings",

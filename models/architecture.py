@@ -16,7 +16,7 @@ from .buffers import widen_numbers
 from .encoder import automatic_class, build_options
 from .head import GENERATE, Head, is_text_model
 from .mxfp4 import QUANT_METHOD
-from .seams import adapt_attention, adapt_experts, adapt_rotary
+from .seams import adapt_attention, adapt_experts, adapt_rotary, keep_frequencies
 
 
 def config_from_file(path: Path) -> PretrainedConfig:
@@ -94,6 +94,7 @@ def build_architecture(config: PretrainedConfig, head: Head = GENERATE) -> PreTr
     model.train(False)
     widen_numbers(model)
     adapt_rotary(model)
+    keep_frequencies(model)
     adapt_attention(model)
     adapt_experts(model)
     return model

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from .head import GENERATE, Head
+from .seams import position_limit
 from .weights import Weights
 
 
@@ -34,6 +35,11 @@ class Checkpoint:
     generation_config: dict[str, Any] = field(default_factory=dict)
     head: Head = GENERATE
     position_offset: int = 0
+
+    @property
+    def position_limit(self) -> int | None:
+        """The positions within which rotary frequencies stay the same; None for no bound."""
+        return position_limit(self.config.get_text_config())
 
     def symbol(self, name: str) -> str:
         """Return the name under which the value of a parameter is stored once."""

@@ -6,6 +6,8 @@ Importing a seam registers it with transformers; `use_seams` makes models ask fo
 from transformers import PretrainedConfig
 
 from . import attention, experts
+from .long_rotary import keep_frequencies as keep_frequencies
+from .long_rotary import position_limit as position_limit
 from .masks import looking_through as looking_through
 from .own_attention import adapt_attention as adapt_attention
 from .own_attention import allow_own_classes
