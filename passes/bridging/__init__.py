@@ -21,6 +21,9 @@ from .normalising import normed_by as normed_by
 from .opaque import batch_of as batch_of
 from .opaque import is_opaque as is_opaque
 from .reading import features as features
+from .reading import is_turned as is_turned
+from .reading import readers as readers
+from .reading import repeated_indices as repeated_indices
 from .reading import rotation as rotation
 from .reading import turns as turns
 from .routing import Router as Router

@@ -62,16 +62,19 @@ class Form:
     @property
     def present(self) -> NDArray[np.bool_]:
         """Which terms there are."""
-        return self.coefficient != 0
+        return np.not_equal(self.coefficient, 0)
 
     def moved(self, move: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> "Form":
         """Return the elements where `move` puts their indices `[sizes]`."""
         count = int(np.prod(self.sizes, dtype=np.int64))
         places = move(np.arange(count, dtype=np.int64).reshape(self.sizes))
-        arrays = (self.coefficient, self.feature, self.wave)
-        coefficient, feature, wave = (one.reshape(count, TERMS)[places] for one in arrays)
         imaginary = self.imaginary.moved(move) if self.imaginary else None
-        return Form(coefficient, feature, wave, imaginary)
+        return Form(
+            self.coefficient.reshape(count, TERMS)[places],
+            self.feature.reshape(count, TERMS)[places],
+            self.wave.reshape(count, TERMS)[places],
+            imaginary,
+        )
 
     def times(self, factor: float) -> "Form":
         """Return the product with a number."""
@@ -115,14 +118,13 @@ def frequency_form(count: int) -> Form:
 def joined(forms: Sequence[Form], axis: int) -> Form | None:
     """Return the forms joined along an existing dimension; None for reals among complex ones."""
     axis %= len(forms[0].sizes)
-    arrays = [
-        np.concatenate([getattr(form, name) for form in forms], axis)
-        for name in ("coefficient", "feature", "wave")
-    ]
+    coefficient, feature, wave = (
+        np.concatenate([getattr(form, name) for form in forms], axis) for name in _ARRAYS
+    )
     parts = [form.imaginary for form in forms if form.imaginary]
     if parts and len(parts) != len(forms):
         return None
-    return Form(*arrays, joined(parts, axis) if parts else None)
+    return Form(coefficient, feature, wave, joined(parts, axis) if parts else None)
 
 
 def added(x: Form, y: Form) -> Form | None:
@@ -132,10 +134,12 @@ def added(x: Form, y: Form) -> Form | None:
     parts = [np.broadcast_arrays(getattr(x, n), getattr(y, n)) for n in _ARRAYS]
     coefficient, feature, wave = (np.concatenate(pair, axis=-1) for pair in parts)
     order = np.argsort(coefficient == 0, axis=-1, kind="stable")
-    arrays = [np.take_along_axis(one, order, -1) for one in (coefficient, feature, wave)]
-    if arrays[0][..., TERMS:].any():
+    coefficient, feature, wave = (
+        np.take_along_axis(one, order, -1) for one in (coefficient, feature, wave)
+    )
+    if coefficient[..., TERMS:].any():
         return None
-    return Form(*(one[..., :TERMS] for one in arrays))
+    return Form(coefficient[..., :TERMS], feature[..., :TERMS], wave[..., :TERMS])
 
 
 def product(x: Form, y: Form) -> Form | None:

@@ -64,8 +64,13 @@ def _repeated(op: OpView, x: Array) -> Array | None:
     return None if count is None or dim is None else np.repeat(x, count, axis=dim)
 
 
+def _tiled(op: OpView, x: Array) -> Array | None:
+    counts = [count for count in integers(op.operation.operands[1]) if count is not None]
+    return np.tile(x, counts) if len(counts) == len(shape(op.operation.results[0])) else None
+
+
 def _flipped(op: OpView, x: Array) -> Array | None:
-    dims = [dim for dim in integers(op.operation.operands[1]) if dim is not None]
+    dims = tuple(dim for dim in integers(op.operation.operands[1]) if dim is not None)
     return np.flip(x, dims) if dims else None
 
 
@@ -95,6 +100,7 @@ def _rules() -> Mapping[str, Move]:
         _sliced: "slice.Tensor",
         _selected: "select.int",
         _repeated: "repeat_interleave.self_int",
+        _tiled: "repeat",
         _flipped: "flip",
     }
     return {f"torch.aten.{n}": rule for rule, names in groups.items() for n in names.split()}

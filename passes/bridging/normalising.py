@@ -84,6 +84,6 @@ def _squares(value: Value, x: Value) -> bool:
         return is_number(power.operands[1], 2) and same(power.operands[0]) == x
     square = producer(value, torch_dialect.AtenSquareOp)
     if square is not None:
-        return same(square.operands[0]) == x
+        return bool(same(square.operands[0]) == x)
     product = producer(value, torch_dialect.AtenMulTensorOp)
     return product is not None and all(same(factor) == x for factor in product.operands)

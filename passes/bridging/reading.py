@@ -1,11 +1,11 @@
 """Reads a torch tensor as `[T, features]`, whatever splits, joins, repeats or rotates its heads."""
 
-from ingot.ir import Value
+from ingot.ir import Value, torch_dialect
 
 from .arranging import arranged
 from .crossing import regrouped
 from .evaluating import evaluate
-from .forms import PLAIN, SPAN
+from .forms import PLAIN, POSITION, SPAN
 from .rotating import rotated
 from .shapes import arrangement, heads, torch_tensor
 
@@ -24,10 +24,36 @@ def rotation(value: Value) -> Value | None:
     return _read(value, rotates=True)
 
 
+def repeated_indices(value: Value) -> Value | None:
+    """Return the `tensor<?xi32>` of which all elements of `value` are, one for each token."""
+    found = evaluate(value)
+    if found is None or found[0].imaginary is not None or found[0].present[..., 1:].any():
+        return None
+    form, sources = found
+    plain = form.waves() == {POSITION} and (form.coefficient[..., 0] == 1).all()
+    return sources.positions if plain else None
+
+
 def turns(value: Value) -> bool:
     """Return whether `value` is or contains a function of positions: cos, sin, features turned."""
     found = evaluate(value)
     return found is not None and not found[0].waves() <= {PLAIN}
+
+
+def readers(value: Value) -> list[Value]:
+    """Return the tensors that are made directly of `value`, or of a list that it is in."""
+    found: list[Value] = []
+    for use in value.uses:
+        results = list(use.owner.operation.results)
+        is_list = isinstance(use.owner, torch_dialect.PrimListConstructOp)
+        found += readers(results[0]) if is_list else results
+    return found
+
+
+def is_turned(value: Value) -> bool:
+    """Return whether what is made of `value`, directly or by one op between, turns."""
+    made = readers(value)
+    return any(map(turns, [*made, *(second for one in made for second in readers(one))]))
 
 
 def _read(value: Value, *, rotates: bool) -> Value | None:

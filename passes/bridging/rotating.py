@@ -29,7 +29,7 @@ class _Turned:
     @property
     def width(self) -> int:
         """Features of a head that are rotated."""
-        return self.cosine.shape[1]
+        return int(self.cosine.shape[1])
 
 
 def rotated(form: Form, heads: int, sources: Sources, tensors: Sequence[Value]) -> Value | None:
@@ -70,10 +70,11 @@ def rotated(form: Form, heads: int, sources: Sources, tensors: Sequence[Value]) 
 
 def _turned(form: Form, heads: int) -> _Turned | None:
     """Read a form: every element is one feature as it is, or two that are turned."""
-    present = form.present.reshape(heads, -1, 2)
-    coefficient = form.coefficient.reshape(heads, -1, 2)
-    feature, wave = form.feature.reshape(heads, -1, 2), form.wave.reshape(heads, -1, 2)
-    both = present.all(-1)
+    shape = (heads, -1, 2)
+    coefficient: Floats = form.coefficient.reshape(shape)
+    feature: Integers = form.feature.reshape(shape)
+    wave: Integers = form.wave.reshape(shape)
+    both = np.logical_and(*np.moveaxis(form.present.reshape(heads, -1, 2), -1, 0))
     places = np.flatnonzero(both[0])
     if not len(places) or (both != both[0]).any() or (np.diff(places) != 1).any():
         return None
@@ -83,8 +84,9 @@ def _turned(form: Form, heads: int) -> _Turned | None:
     # Put the term with the cosine first.
     kind = wave // SPAN * SPAN
     order = np.argsort(kind != COS, axis=-1, kind="stable")[:, places]
-    coefficient, feature, wave, kind = (
-        np.take_along_axis(one[:, places], order, -1) for one in (coefficient, feature, wave, kind)
+    coefficient = np.take_along_axis(coefficient[:, places], order, -1)
+    feature, wave, kind = (
+        np.take_along_axis(one[:, places], order, -1) for one in (feature, wave, kind)
     )
     scale = float(coefficient[0, 0, 0])
     fits = (

@@ -133,6 +133,26 @@ def _looks_up(op: OpView) -> str:
     return "" if _token_dim(table) is None else "looks tokens up among the tokens"
 
 
+def _picks(op: OpView) -> str:
+    """Elements picked along a dimension, from a table or within each token."""
+    table, dim, index = list(op.operation.operands)[:3]
+    own, along = _token_dim(table), integer(dim)
+    if own is None:
+        return ""
+    if along is None or along % len(shape(table)) == own:
+        return "works along the tokens"
+    return "" if _token_dim(index) in (None, own) else "combines different tokens"
+
+
+def _repeats(op: OpView) -> str:
+    """Copies side by side: the tokens stay as many as they were."""
+    x, counts = list(op.operation.operands)[:2]
+    own, found = _token_dim(x), integers(counts)
+    if own is None:
+        return "" if None not in found else "computes with the number of tokens"
+    return "" if found[own - len(shape(x))] == 1 else "repeats the tokens"
+
+
 def _normalizes(op: OpView) -> str:
     x, sizes = list(op.operation.operands)[:2]
     dim = _token_dim(x)
@@ -157,7 +177,7 @@ _FILLS = "new_empty full zeros ones scalar_tensor new_full new_zeros new_ones".s
 _RANGES = "arange arange.start arange.start_step linspace".split()
 _ALONG = {
     1: """softmax.int _softmax log_softmax.int _log_softmax cumsum cumprod sum.dim_IntList mean.dim
-    amax amin argmax argmin max.dim min.dim sort slice.Tensor select.int gather flip cat stack
+    amax amin argmax argmin max.dim min.dim sort slice.Tensor select.int flip cat stack
     narrow index_select scatter.value scatter.src scatter_add unbind.int std.dim var.dim any.dim
     all.dim prod.dim_int""".split(),
     2: """topk split.Tensor split_with_sizes chunk linalg_vector_norm norm.ScalarOpt_dim
@@ -174,6 +194,7 @@ def _rules() -> dict[str, Rule]:
         rules |= dict.fromkeys(names, _along(index))
     rules |= {"linear": _linear, "layer_norm": _normalizes, "native_layer_norm": _normalizes}
     rules |= {"rms_norm": _normalizes, "addmm": _product(1, 2), "embedding": _looks_up}
+    rules |= {"index.Tensor": _looks_up, "gather": _picks, "repeat": _repeats}
     rules |= dict.fromkeys(("matmul", "mm", "bmm"), _product(0, 1))
     rules |= dict.fromkeys(_FILLS, _makes) | dict.fromkeys(_RANGES, _counts)
     own = {"prim.ListConstruct": _moves, "prim.ListUnpack": _moves}

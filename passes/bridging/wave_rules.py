@@ -118,7 +118,7 @@ def _as_complex(walk: Walk, op: OpView, depth: int) -> Form | None:
     x = walk(op.operation.operands[0], depth - 1)
     if x is None:
         return None
-    real, imaginary = (x.moved(lambda places, i=i: places[..., i]) for i in (0, 1))
+    real, imaginary = x.moved(lambda places: places[..., 0]), x.moved(lambda places: places[..., 1])
     return Form(real.coefficient, real.feature, real.wave, imaginary)
 
 

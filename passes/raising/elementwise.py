@@ -5,6 +5,7 @@ from ingot.passes.bridging import (
     as_torch,
     features,
     is_number,
+    is_turned,
     number,
     shape,
     spread,
@@ -28,6 +29,15 @@ def mul(op: torch_dialect.AtenMulTensorOp) -> None:
     pair = None if turns(op.result) else _pair(*op.operands)
     if pair is not None:
         replace(op, as_torch(Mul(*pair).out, op.result.type))
+
+
+@pattern
+def negation(op: torch_dialect.AtenNegOp) -> None:
+    """`aten.neg`, unless it is part of a rotation."""
+    part = turns(op.result) or is_turned(op.result)
+    rows = None if part else features(op.operands[0])
+    if rows is not None:
+        replace(op, as_torch(Scale(rows, factor=-1.0).out, op.result.type))
 
 
 @pattern

@@ -1,7 +1,7 @@
 """Raises rotary positions, by whichever torch ops a model turns the features of its heads."""
 
-from ingot.ir import OpView, Value, torch_dialect
-from ingot.passes.bridging import as_torch, rotation, turns
+from ingot.ir import torch_dialect
+from ingot.passes.bridging import as_torch, readers, rotation, turns
 from ingot.passes.core import pattern, replace
 
 
@@ -27,17 +27,5 @@ def rope(
     if not turns(op.result):
         return
     rows = rotation(op.result)
-    if rows is not None and not any(map(rotation, _readers(op.result))):
+    if rows is not None and not any(map(rotation, readers(op.result))):
         replace(op, as_torch(rows, op.result.type))
-
-
-def _readers(value: Value) -> list[Value]:
-    """Return the tensors that are made directly of `value`, or of a list that it is in."""
-    found: list[Value] = []
-    for use in value.uses:
-        reader = use.owner
-        assert isinstance(reader, OpView)
-        results = list(reader.operation.results)
-        is_list = isinstance(reader, torch_dialect.PrimListConstructOp)
-        found += _readers(results[0]) if is_list else results
-    return found

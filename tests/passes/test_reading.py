@@ -29,6 +29,8 @@ class Layer(nn.Module):
         self.register_buffer("inv_freq", 100.0 ** -(torch.arange(0, rotary, 2) / rotary))
         self.head = nn.Linear(H * D, 5)
 
+    inv_freq: Tensor
+
     def angles(self, positions: Tensor) -> Tensor:
         return positions[..., None].float() * self.inv_freq
 
@@ -61,7 +63,7 @@ def first_part(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
 
 
 def last_part(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
-    passed, turned = x.split([4, 4], -1)
+    passed, turned = torch.split(x, [4, 4], -1)
     return torch.cat([passed, turn(turned, *doubled(layer, positions))], -1)
 
 

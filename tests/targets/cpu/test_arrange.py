@@ -93,8 +93,8 @@ def test_a_layer_norm_of_each_head(size: int, jit: Jit, level: Any) -> None:
     heads = 3
     x, w, b = normal(0, heads * size), normal(1, size)[0], normal(2, size)[0]
     split = torch.from_numpy(x).double().view(TOKENS, heads, size)
-    weights = (torch.from_numpy(one).double() for one in (w, b))
-    expected = torch.nn.functional.layer_norm(split, (size,), *weights, 1e-5).flatten(1)
+    weight, bias = (torch.from_numpy(one).double() for one in (w, b))
+    expected = torch.nn.functional.layer_norm(split, (size,), weight, bias, 1e-5).flatten(1)
     kernel = layer_norm_kernel(size, 1e-5, bias=True, heads=heads)
     result = buffer(np.zeros_like(x))
     vectors = [np.resize(one, -(-size // 16) * 16) for one in (w, b)]
