@@ -5,13 +5,13 @@ from typing import Any
 
 from corpus.sizes import POSITIONS, VOCABULARY
 
-_COMMON = {
+_TOKENS = {
     "vocab_size": VOCABULARY,
-    "max_position_embeddings": POSITIONS,
     "bos_token_id": 1,
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
+_COMMON = {"max_position_embeddings": POSITIONS, **_TOKENS}
 _ATTENTION = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -39,14 +39,14 @@ _DELTA = {
     "num_hidden_layers": 4,
 }
 _SHARED_EXPERT = {**_EXPERTS, "shared_expert_intermediate_size": 48}
-_MAMBA = {"hidden_size": 48, "state_size": 12, "conv_kernel": 4, "time_step_rank": 6, **_COMMON}
+_MAMBA = {"hidden_size": 48, "state_size": 12, "conv_kernel": 4, "time_step_rank": 6, **_TOKENS}
 _CONVOLUTIONS = {"conv_L_cache": 3, "layer_types": ["conv", "full_attention", "conv"]}
 
 HYBRIDS: Mapping[str, Mapping[str, Any]] = {
     "mamba": {**_MAMBA, "intermediate_size": 96, "num_hidden_layers": 2},
     "falcon_mamba": {**_MAMBA, "intermediate_size": 96, "num_hidden_layers": 2},
     "mamba2": {
-        **_COMMON,
+        **_TOKENS,
         "hidden_size": 64,
         "num_heads": 8,
         "head_dim": 16,
@@ -132,6 +132,26 @@ HYBRIDS: Mapping[str, Mapping[str, Any]] = {
     "qwen3_next": {**_ATTENTION, **_DELTA, **_SHARED_EXPERT},
     "qwen3_5_text": {**_ATTENTION, **_DELTA},
     "qwen3_5_moe_text": {**_ATTENTION, **_DELTA, **_SHARED_EXPERT},
+    # Decays of their own for every row of the state, beside attention with a latent cache.
+    "kimi_linear": {
+        **_ATTENTION,
+        **_EXPERTS,
+        "num_key_value_heads": 4,
+        "num_hidden_layers": 4,
+        "layer_types": ["linear_attention", "full_attention"] * 2,
+        "mlp_layer_types": ["dense", "sparse", "sparse", "sparse"],
+        "linear_num_heads": 4,
+        "linear_head_dim": 20,
+        "linear_conv_kernel_dim": 4,
+        "kv_lora_rank": 32,
+        "q_lora_rank": None,
+        "qk_nope_head_dim": 16,
+        "qk_rope_head_dim": 8,
+        "v_head_dim": 16,
+        "n_shared_experts": 1,
+        "n_group": 1,
+        "topk_group": 1,
+    },
     "olmo_hybrid": {**_ATTENTION, **_DELTA},
 }
 """By model type, or `type/variant`."""
