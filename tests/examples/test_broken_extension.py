@@ -25,6 +25,21 @@ func.func @step(%t: tensor<?xi32>, %p: tensor<?xi32>, %b: !lm.batch) -> tensor<?
   return %x : tensor<?x4xf32>
 }
 """
+PROGRAM = """
+import sys
+from ingot.compiler.cli.main import main
+
+for words in (
+    ["opt", "step.mlir", "--pipeline", "quantize{embedding=int8}", "-o", "out.mlir"],
+    ["opt", "--list-passes"],
+    ["opt", "step.mlir", "--pipeline", "shattered"],
+    ["opt", "step.mlir", "--pipeline", "quantize{embedding=acme-int3}"],
+    ["compile", "model", "--target", "acme"],
+):
+    code = main(words)
+    for stream in (sys.stdout, sys.stderr):
+        print(f"= {code}", file=stream, flush=True)
+"""
 
 
 @pytest.fixture
@@ -37,29 +52,19 @@ def site(tmp_path: Path) -> Path:
     return info.parent
 
 
-def ingot(run: Run, site: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run(site, "-m", "ingot.compiler.cli.main", *words)
-
-
-def test_others_go_on_working(site: Path, run: Run, tmp_path: Path) -> None:
+def test_one_message_for_users_and_none_for_others(site: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / "step.mlir").write_text(MODULE)
-    done = ingot(run, site, "opt", "step.mlir", "--pipeline", "quantize{embedding=int8}")
-    assert done.returncode == 0 and "int8" in done.stdout
-    said = "acme_missing.op:Op of acme-broken: operation 'acme_op' cannot be loaded: "
-    assert done.stderr.startswith(said) and done.stderr.count("cannot be loaded") == 1
-    assert "Traceback" not in done.stderr
-
-
-def test_who_uses_it_gets_one_message(site: Path, run: Run, tmp_path: Path) -> None:
-    (tmp_path / "step.mlir").write_text(MODULE)
-    done = ingot(run, site, "opt", "step.mlir", "--pipeline", "shattered")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "acme_missing.shattered:Shattered of acme-broken: pass 'shattered'" in done.stderr
-    assert "No module named 'acme_missing'" in done.stderr
-    assert "Repair or uninstall acme-broken." in done.stderr
-
-
-def test_the_list_leaves_it_out_and_says_so(site: Path, run: Run) -> None:
-    done = ingot(run, site, "opt", "--list-passes")
-    assert done.returncode == 0 and "canonicalize" in done.stdout
-    assert "shattered" not in done.stdout and "shattered" in done.stderr
+    done = run(site, "-c", PROGRAM)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    quantized, listed, used, encoded, target, _ = done.stderr.split("= ")
+    lost = "acme_missing.op:Op of acme-broken: operation 'acme_op' cannot be loaded: "
+    assert quantized.startswith(lost) and quantized.count("cannot be loaded") == 1
+    assert "int8" in (tmp_path / "out.mlir").read_text()
+    assert listed.startswith("0") and listed.count("cannot be loaded") == 1
+    assert "shattered" in listed and "canonicalize" in done.stdout
+    assert "shattered " not in done.stdout
+    said = "ingot: acme_missing.shattered:Shattered of acme-broken: pass 'shattered' cannot be"
+    assert said in used and "No module named 'acme_missing'" in used
+    assert "Repair or uninstall acme-broken." in used
+    assert encoded.startswith("1") and "encoding 'acme-int3' cannot be loaded" in encoded
+    assert target.startswith("1") and "target 'acme' cannot be loaded" in target
