@@ -9,7 +9,20 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from .configs import ENCODERS, HAND
 from .shrink import small_configs
 
-FAST = ("llama", "gpt2", "gemma2")
+FAST = (
+    "bert/embed",
+    "bloom",
+    "cohere2",
+    "deepseek_v3",
+    "falcon_h1/norm",
+    "gemma2",
+    "gemma4_text",
+    "gpt_oss",
+    "jamba",
+    "lfm2",
+    "llama4_text",
+    "qwen3_next",
+)
 """A fixed part with something of everything, for every change to pass."""
 
 

@@ -54,9 +54,9 @@ def _replace_sum(node: fx.Node, positions: fx.Node) -> None:
 def _is_ones(node: fx.Node) -> bool:
     if node.target is torch.ops.aten._to_copy.default:
         (node,) = node.all_input_nodes
-    if node.target is torch.ops.aten.full.default:
+    if node.target in (torch.ops.aten.full.default, torch.ops.aten.full_like.default):
         return bool(node.args[1] == 1)
-    return node.target is torch.ops.aten.ones.default
+    return node.target in (torch.ops.aten.ones.default, torch.ops.aten.ones_like.default)
 
 
 def _value(argument: Any) -> Any:
