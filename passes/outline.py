@@ -27,6 +27,7 @@ from ingot.ir import (
 
 from .bridging.constants import integer, integers
 from .bridging.crossing import as_torch, constant, regrouped, viewed
+from .bridging.decompositions import softplus
 from .bridging.remainder import bridges_of, copies_for, crossings, remainders
 from .bridging.shapes import shape, torch_tensor
 from .bridging.token_rules import mixes_tokens
@@ -78,7 +79,7 @@ def unraised(module: Module) -> list[Unraised]:
 
 
 def _unraised_ops(module: Module) -> list[OpView]:
-    rewrite(module, [known_sizes, size])
+    rewrite(module, [known_sizes, size, softplus])
     block = step_block(module)
     merge_equal(block)
     erase_dead(block)
