@@ -120,7 +120,7 @@ class Compiled:
 
 @dataclass
 class Compiles:
-    """Compiles that documents and make show, each done once and linked wherever it is shown again.
+    """Compiles of built-in models, each done once and linked wherever it is shown again.
 
     INGOT_DUMP is always set, so that a command that sets it needs no compile of its own.
     """
@@ -171,7 +171,7 @@ class Session:
             "make serve": self._make_serve,
             "pip install": _pip_install,
             "ingot serve": self._ingot_serve,
-            "ingot compile": lambda command: self._compiles.run(command, self.folder),
+            "ingot compile builtin": lambda command: self._compiles.run(command, self.folder),
             f"{DUMP}ingot compile": lambda command: self._compiles.run(command, self.folder),
         }
 
