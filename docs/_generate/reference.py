@@ -9,8 +9,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -18,7 +17,7 @@ from mkdocs.structure.files import File, Files
 from ingot import knobs
 from ingot.compiler.cli.main import find_commands
 from ingot.ir import ACTIVATION, BatchType, Encoding, Op, Quant, all_operations, known_encodings
-from ingot.passes import Pass, all_passes
+from ingot.passes import Pass, all_passes, options_of, pipelines
 from ingot.targets import Settings, find_target, target_names
 
 
@@ -90,23 +89,27 @@ def _passes() -> Iterator[str]:
         yield f"{_prose(kind)}\n"
         yield f"Contract: `{kind.contract}`.\n"
         yield from _options_of(kind)
+    yield "# Named pipelines\n"
+    for name, pipeline in pipelines().items():
+        yield f"## {name}\n"
+        yield f"{pipeline.description}\n"
+        yield f"    {pipeline.text}\n"
     yield "# Pipelines of the targets\n"
     for name in target_names():
         yield f"## {name}\n"
         yield f"{find_target(name).description}\n"
-        pipeline = find_target(name).pipeline(Settings())
-        yield f"    {pipeline}\n"
+        yield f"    {find_target(name).pipeline(Settings())}\n"
 
 
 def _options_of(kind: type[Pass]) -> Iterator[str]:
-    if not fields(kind):
+    options = options_of(kind)
+    if not options:
         return
-    types = get_type_hints(kind)
-    yield "| option | type | default |"
-    yield "|---|---|---|"
-    for field in fields(kind):
-        name = getattr(types[field.name], "__name__", str(types[field.name]))
-        yield f"| `{field.name.replace('_', '-')}` | {name} | `{field.default!r}` |"
+    yield "| option | takes | default | meaning |"
+    yield "|---|---|---|---|"
+    for option in options:
+        meaning = option.help.replace("|", "\\|")
+        yield f"| `{option.flag}` | {option.values} | `{option.default!r}` | {meaning} |"
     yield ""
 
 
