@@ -63,9 +63,13 @@ def delta_rule(op: torch_dialect.OperatorOp) -> None:
     found = _read(op, (q, k, v, g, beta), (), layer)
     if found is None:
         return
-    rows, _, batch, index = found
+    (queries, keys, values, decays, rates), _, batch, index = found
     made = DeltaRule(
-        *rows,
+        queries,
+        keys,
+        values,
+        decays,
+        rates,
         batch,
         layer=index,
         heads=shape(v)[2],
