@@ -153,7 +153,8 @@ class Inspector:
         return readable(module, locations=self._wanted.locations)
 
     def _print(self, title: str, text: str) -> None:
-        print(f"// ---- {title} ----\n{text}", file=self._out, flush=True)
+        clear = "\r\x1b[K" if self._out.isatty() else ""  # of a line that shows the progress
+        print(f"{clear}// ---- {title} ----\n{text}", file=self._out, flush=True)
 
 
 def weights_for(module: Module, checkpoint: str | None) -> Mapping[str, Tensor | QuantTensor]:

@@ -88,8 +88,8 @@ class Interpreter:
         if value in self._evaluated:
             return self._evaluated[value]
         if isinstance(value.owner, Weight) or not self._keep:
-            return evaluate_weight(value, self._weights)
-        self._evaluated[value] = evaluate_weight(value, self._weights)
+            return evaluate_weight(value, self._weights, self._dtype)
+        self._evaluated[value] = evaluate_weight(value, self._weights, self._dtype)
         return self._evaluated[value]
 
     def _evaluate(self, op: OpView, operands: Sequence[Any], state: TorchState) -> Sequence[Any]:

@@ -33,9 +33,12 @@ def weight_symbols(value: Value) -> list[str]:
     return [symbol for operand in owner.operands for symbol in weight_symbols(operand)]
 
 
-def evaluate_weight(value: Value, weights: Weights) -> Tensor | QuantTensor:
-    """Evaluate a weight expression.
+def evaluate_weight(
+    value: Value, weights: Weights, dtype: torch.dtype = torch.float32
+) -> Tensor | QuantTensor:
+    """Evaluate a weight expression; float32 operands are widened to `dtype` before arithmetic.
 
+    So an oracle in float64 adds no rounding of its own; what is encoded is float32 all the same.
     Operands are freed as soon as their reader is done: the most that is held at once is the
     operands of one operation and its result.  Raises CheckpointError where `weights` lacks a
     tensor, or holds one of another type than the IR says.
@@ -44,10 +47,24 @@ def evaluate_weight(value: Value, weights: Weights) -> Tensor | QuantTensor:
     owner: Op = value.owner
     if isinstance(owner, Weight):
         return _load(owner, weights)
+    name = str(owner.OPERATION_NAME)
+    wanted = None if name in _MOVES else torch.float32 if name == _ENCODES else dtype
     with torch.no_grad():
-        result = owner.reference(*(evaluate_weight(operand, weights) for operand in owner.operands))
+        operands = (evaluate_weight(operand, weights, dtype) for operand in owner.operands)
+        result = owner.reference(*(_typed(operand, wanted) for operand in operands))
     assert not isinstance(result, Batch | tuple)
     return result
+
+
+_MOVES = ("lm.concat", "lm.convert", "lm.transpose")
+"""Operations that compute nothing, which are given their operands as they are."""
+_ENCODES = "lm.quantize"
+
+
+def _typed(value: Tensor | QuantTensor, dtype: torch.dtype | None) -> Tensor | QuantTensor:
+    if dtype is None or not isinstance(value, Tensor):
+        return value
+    return value.to(dtype) if value.dtype in (torch.float32, torch.float64) else value
 
 
 def _load(op: Weight, weights: Weights) -> Tensor | QuantTensor:

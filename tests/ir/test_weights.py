@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ingot.errors import CheckpointError
 from ingot.ir import (
+    Batch,
     Encoding,
     Module,
     QuantTensor,
@@ -13,6 +14,7 @@ from ingot.ir import (
     evaluate_weight,
     is_weight_expression,
     quantize,
+    run_step,
     weight_symbols,
 )
 
@@ -124,3 +126,21 @@ def test_what_does_not_fit_is_refused(
             weights[name] = value
     with pytest.raises(CheckpointError, match=message):
         evaluate_weight(results(module)[-2], weights)
+
+
+def test_an_oracle_adds_no_rounding_to_arithmetic_on_weights() -> None:
+    module = Module.parse(
+        """
+        func.func @step(%t: tensor<?xi32>, %p: tensor<?xi32>, %b: !lm.batch) -> tensor<?x4xf32> {
+          %e = "lm.weight"() {symbol = "e"} : () -> tensor<9x4xf32>
+          %s = "lm.add_constant"(%e) {constant = 1.0 : f64} : (tensor<9x4xf32>) -> tensor<9x4xf32>
+          %x = "lm.embedding"(%t, %s) : (tensor<?xi32>, tensor<9x4xf32>) -> tensor<?x4xf32>
+          return %x : tensor<?x4xf32>
+        }
+        """
+    )
+    weights = {"e": torch.full((9, 4), 2.0**-30)}
+    inputs = torch.tensor([0]), torch.tensor([0]), Batch.single(1)
+    exact = run_step(module, weights, *inputs, dtype=torch.float64)
+    assert exact.tolist() == [[1 + 2.0**-30] * 4]
+    assert run_step(module, weights, *inputs).tolist() == [[1.0] * 4]
