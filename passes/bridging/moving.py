@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from itertools import accumulate
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,9 @@ def _same(op: OpView, x: Array) -> Array:
     return x
 
 
-def _reshaped(op: OpView, x: Array) -> Array:
-    return x.reshape(sizes_of(op.operation.results[0]))
+def _reshaped(op: OpView, x: Array) -> Array | None:
+    sizes = sizes_of(op.operation.results[0])
+    return x.reshape(sizes) if prod(sizes) == x.size else None
 
 
 def _expanded(op: OpView, x: Array) -> Array:

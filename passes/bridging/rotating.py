@@ -1,11 +1,11 @@
 """Recognises rotary positions in what the elements of a tensor are, and builds `lm.rope`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ingot.ir import Rope, Value, shape_of
+from ingot.ir import Rope, Scale, Value, shape_of
 
 from .arranging import arranged
 from .forms import COS, NOTHING, PLAIN, SIN, SPAN, Floats, Form, Integers, Sources
@@ -40,9 +40,13 @@ def rotated(form: Form, heads: int, sources: Sources, tensors: Sequence[Value]) 
     turned = _turned(form, heads)
     interleaved = None if turned is None else _interleaved(turned)
     positions, frequencies = sources.positions, sources.frequencies
-    if turned is None or interleaved is None or positions is None or frequencies is None:
+    if turned is None or positions is None or frequencies is None:
         return None
-    if 2 * shape_of(frequencies)[0] != turned.width:
+    if interleaved is None:
+        # The other way round is a rotation with the frequencies negated.
+        interleaved = _interleaved(replace(turned, sign=-turned.sign))
+        frequencies = Scale(frequencies, factor=-1.0).out
+    if interleaved is None or 2 * shape_of(frequencies)[0] != turned.width:
         return None
     codes = form.feature[..., 0].reshape(heads, -1).copy()
     place = slice(turned.offset, turned.offset + turned.width)

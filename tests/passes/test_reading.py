@@ -92,6 +92,12 @@ def each_half_alone(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
+def backwards(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
+    cos, sin = doubled(layer, positions)
+    first, second = x.chunk(2, -1)
+    return x * cos + torch.cat([second, -first], -1) * sin
+
+
 def shared_part(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
     key = turn(x[:, :1, :, :4], *doubled(layer, positions)).expand(-1, H, -1, -1)
     joined = x.new_empty(x.shape)
@@ -105,6 +111,7 @@ ROTATIONS: dict[str, tuple[Forward, int, list[str], str]] = {
     "the first part": (first_part, 4, ["rope"], "offset = 0"),
     "the last part": (last_part, 4, ["rope"], "offset = 4"),
     "interleaved": (interleaved, 8, ["rope"], "interleaved = true"),
+    "backwards": (backwards, 8, ["scale", "rope"], "interleaved = false"),
     "by complex numbers": (by_complex_numbers, 8, ["rope"], "interleaved = true"),
     "from neighbours to halves": (neighbours_to_halves, 8, ["arrange", "rope"], "heads = 3"),
     "each half alone": (each_half_alone, 8, ["rope"], "interleaved = false"),
@@ -142,12 +149,6 @@ def test_rotations_stay_right_without_their_pattern(case: str) -> None:
     assert "call @remainder" in str(module.step)
 
 
-def backwards(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
-    cos, sin = doubled(layer, positions)
-    first, second = x.chunk(2, -1)
-    return x * cos + torch.cat([second, -first], -1) * sin
-
-
 def twice_the_sine(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
     cos, sin = doubled(layer, positions)
     return turn(x, cos, sin * 2)
@@ -163,7 +164,7 @@ def of_some_heads(layer: Layer, x: Tensor, positions: Tensor) -> Tensor:
     return torch.cat([turn(x[:, :2], *doubled(layer, positions)), x[:, 2:]], 1)
 
 
-@pytest.mark.parametrize("function", [backwards, twice_the_sine, other_frequencies])
+@pytest.mark.parametrize("function", [twice_the_sine, other_frequencies])
 def test_what_is_no_rotation_stays_in_torch(function: Forward) -> None:
     module = raised(Layer(function, 8), H * D, "raise,canonicalize,outline")
     assert ops_in(module) == []
