@@ -15,6 +15,7 @@ from ingot.errors import IngotError, UnsupportedError
 from .architecture import build_architecture
 from .encoder import Pooled, allow_any_layer, number_layers, position_offset
 from .head import GENERATE, Head
+from .lookups import look_up_by_embedding
 from .numbering import number_by_positions
 from .origin import Origin, origin_of
 from .seams import looking_through, opaque_states, use_seams
@@ -105,8 +106,9 @@ def trace(config: PretrainedConfig, head: Head = GENERATE) -> Trace:
     _check_outputs(signature, config)
     arguments = tuple(_argument(spec, config) for spec in signature.input_specs)
     _drop_noise(graph)
-    inputs_of_graph = graph.find_nodes(op="placeholder")
-    number_by_positions(graph, inputs_of_graph[arguments.index(POSITIONS)])
+    inputs_of_graph = dict(zip(arguments, graph.find_nodes(op="placeholder"), strict=True))
+    number_by_positions(graph, inputs_of_graph[POSITIONS])
+    look_up_by_embedding(graph, (inputs_of_graph[TOKENS], inputs_of_graph[POSITIONS]))
     _check_mixing(graph, config)
     number_layers(graph)
     origins = {

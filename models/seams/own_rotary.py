@@ -11,9 +11,9 @@ def adapt_rotary(model: nn.Module) -> None:
     """
     for module in model.modules():
         if hasattr(module, "mrope_section") and hasattr(module, "recomposition_frequencies"):
-            module.recomposition_frequencies = _first_twice
+            module.recomposition_frequencies = _first_twice  # type: ignore[assignment]
 
 
-def _first_twice(waves: Tensor) -> Tensor:
+def _first_twice(waves: Tensor, *layer_type: str) -> Tensor:
     """Return the cosines or sines `[1, T, dim]` of `[3, 1, T, dim / 2]` for both halves."""
     return torch.cat((waves[0], waves[0]), dim=-1)
