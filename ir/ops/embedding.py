@@ -41,7 +41,9 @@ class Embedding(Op, name="embedding"):
         tokens, table = tensor_of(inputs[0]).long(), inputs[1]
         if isinstance(table, QuantTensor):
             return table.rows(tokens).dequantize()
-        return tensor_of(table)[tokens].to(torch.float32)
+        rows = tensor_of(table)[tokens]
+        # An oracle in float64 may have computed the table.
+        return rows if rows.dtype == torch.float64 else rows.to(torch.float32)
 
     def cost(self, tokens: int, context: int = 0) -> Cost:
         gathered = elements_of(self.out, tokens) * bits_of(self.table) / 8
