@@ -200,3 +200,27 @@ def test_every_request_ends_and_all_pages_come_back(
         assert step < 5000, "starved"
     assert all(len(item.tokens) == item.max_length for item in everything)
     assert scheduler.pool.num_held == 0
+
+
+def test_states_bound_the_running_requests_and_keep_prefixes_apart() -> None:
+    scheduler = Scheduler(limits(num_pages=64, state_slots=2), 8)
+    for number in (1, 2, 3):
+        scheduler.add(request(number, 8))
+    run(scheduler)
+    assert [one.request_id for one in scheduler.running] == [1, 2]
+    assert {one.state_slot for one in scheduler.running} == {0, 1}
+    for _ in range(12):
+        run(scheduler)
+    assert scheduler.idle and scheduler.num_prefix_hits == 0
+
+
+def test_a_preempted_request_gives_its_slot_back() -> None:
+    scheduler = Scheduler(limits(num_pages=4, state_slots=2), 8)
+    scheduler.add(request(1, 7, output=8))
+    scheduler.add(request(2, 7, output=8, first=20))
+    while not scheduler.num_preemptions:
+        run(scheduler)
+    assert [one.request_id for one in scheduler.running] == [1]
+    assert [one.num_computed for one in scheduler.waiting] == [0]
+    while not scheduler.idle:
+        run(scheduler)
