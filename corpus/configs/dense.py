@@ -70,7 +70,11 @@ DENSE: Mapping[str, Fields] = {
         "activation_sparsity_pattern": [0.9, 0.0, 0.0, 0.0],
     },
     "granite": {**SMALL, **SCALES},
-    "phi3/longrope": {**SMALL, "rope_parameters": LONG_ROPE},
+    "phi3/longrope": {
+        **SMALL,
+        "rope_parameters": LONG_ROPE,
+        "original_max_position_embeddings": 128,
+    },
     "cohere_compass_text": {
         **SMALL,
         **ALTERNATING,
