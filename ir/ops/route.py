@@ -20,14 +20,14 @@ from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.references import with_weights
 from ingot.ir.types import activation_type, columns_of, tensor_type
 
-SCORES = ("softmax", "sigmoid", "softmax_chosen", "mixer")
+SCORES = ("softmax", "sigmoid", "softmax_chosen", "sigmoid_chosen", "mixer")
 GROUP_SCORES = ("max", "top2")
 
 
 class Route(Op, name="route"):
     """The k best of E experts for each token, best first: indices `[T, k]` and weights `[T, k]`.
 
-    `score` of the logits `[T, E]`: softmax, sigmoid, or softmax over the chosen alone.  Experts are
+    `score` of the logits `[T, E]`: softmax, sigmoid, or of the chosen alone.  Experts are
     chosen by score + `bias`, the lower index first among equals.  With `groups` above 1 only those
     of the best `groups_per_token` groups of neighbouring experts can be: a group counts as much as
     its best (`max`) or its two best experts (`top2`) (DeepSeek-V2, 2024, section 2.2; V3, 2.1.2).
@@ -111,6 +111,8 @@ class Route(Op, name="route"):
             weights = self._mixed(logits, chosen)
         if self.score == "softmax_chosen":
             weights = weights.softmax(-1)
+        if self.score == "sigmoid_chosen":
+            weights = weights.sigmoid()
         if self.normalize:
             weights = weights / (weights.sum(-1, keepdim=True) + self.eps)
         return chosen.int(), weights * self.scale

@@ -64,9 +64,10 @@ def _router(
     kind, logits = _score(scores)
     if weighing.function:
         # A function of the chosen logits alone: softmax over them, or sigmoid, which keeps order.
-        if kind or bias is not None:
+        if kind:
             return None
-        kind = {"softmax": "softmax_chosen"}.get(weighing.function, weighing.function)
+        plain = weighing.function == "sigmoid" and bias is None
+        kind = weighing.function if plain else f"{weighing.function}_chosen"
     count = integer(topk.operands[1])
     if not kind or count is None or not grouping.fits(kind, bias is not None):
         return None

@@ -48,6 +48,7 @@ def filled(values: np.ndarray, columns: int = 0) -> np.ndarray:
 ROUTERS = {
     "softmax": Routing(40, 5, "softmax", True, 0.0, 1.0, 1, 1, "max", False),
     "chosen": Routing(6, 2, "softmax_chosen", False, 0.0, 1.0, 1, 1, "max", False),
+    "biased": Routing(20, 3, "sigmoid_chosen", True, 0.0, 1.0, 1, 1, "max", True),
     "grouped": Routing(48, 6, "sigmoid", True, 1e-20, 2.5, 8, 3, "top2", True),
     "best groups": Routing(48, 4, "softmax", False, 0.0, 16.0, 6, 2, "max", False),
 }
@@ -115,6 +116,8 @@ def reference_route() -> Callable[..., Any]:
         weights = scores.gather(1, chosen)
         if routing.score == "softmax_chosen":
             weights = weights.softmax(-1)
+        if routing.score == "sigmoid_chosen":
+            weights = weights.sigmoid()
         if routing.normalize:
             weights = weights / (weights.sum(-1, keepdim=True) + routing.eps)
         return chosen.numpy(), (weights * routing.scale).numpy()

@@ -226,6 +226,8 @@ def _weigh(routing: Routing, level: Level, weights: Pointer) -> None:
     count = routing.choices
     if routing.score == "softmax_chosen":
         _softmax(level, count, weights, weights)
+    if routing.score == "sigmoid_chosen":
+        each_group(count, lambda group: group.store(weights, sigmoid(level, group.load(weights))))
     if routing.normalize:
         with loop(0, count, carried=[constant(F32, 0.0)]) as each:
             each.carry(each.carried[0] + weights.load(F32, each.index * 4))
