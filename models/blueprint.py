@@ -27,10 +27,10 @@ def open_blueprint(path: str | Path) -> Checkpoint:
     file = Path(path)
     file = file / "config.json" if file.is_dir() else file
     config = config_from_file(file)
-    head = read_head(file.parent, config)
-    model = build_architecture(config, head)
-    head = settled(head, model)
     said = config.dtype or getattr(config, "torch_dtype", None)
+    head = read_head(file.parent, config)
+    model = build_architecture(config, head)  # which makes the configuration say float32
+    head = settled(head, model)
     dtype = FLOATS.get(str(said).removeprefix("torch."), torch.float32)
     entries = {
         name: StoredWeight(WeightInfo(tuple(parameter.shape), dtype), partial(_absent, name))
