@@ -74,7 +74,7 @@ def _pack(weight: PackedWeight, value: Any) -> NDArray[np.uint8]:
     elif weight.packing == COLUMNS:
         packed = pack_columns(value)
     elif weight.packing == PLAIN:
-        packed = value.contiguous().view(torch.uint8).reshape(-1)
+        packed = value.contiguous().reshape(-1).view(torch.uint8)
     else:
         packed = packing_named(weight.packing).pack(value)
     data: NDArray[np.uint8] = packed.numpy()
