@@ -153,4 +153,3 @@ def test_the_page_is_in_the_format_of_the_script() -> None:
     assert {verdict for _, _, verdict, _ in rows} <= {str(verdict) for verdict in Verdict}
     names = [name for name, *_ in rows]
     assert names == sorted(names)
-    assert "WRONG" not in table
