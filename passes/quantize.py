@@ -204,7 +204,7 @@ def _roles(block: Block, *, is_step: bool) -> dict[Value, str]:
 
 
 def _role_of(op: Linear) -> str:
-    """Return "router" for a linear that chooses experts: it is small, and rounded it chooses others.
+    """Return "router" for a linear that chooses experts: small, and rounded it chooses others.
 
     Any reader of its result but a router makes it an ordinary linear.
     """

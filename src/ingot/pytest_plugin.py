@@ -3,7 +3,7 @@
 pytest loads plugins before any test: torch and MLIR must wait until a test asks for a fixture.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,7 +29,8 @@ def assert_contract() -> "Callable[..., None]":
     return _assertion("assert_contract")
 
 
-def _assertion(name: str) -> Any:
+def _assertion(name: str) -> "Callable[..., None]":
     from ingot.passes import testing
 
-    return getattr(testing, name)
+    found: Callable[..., None] = getattr(testing, name)
+    return found

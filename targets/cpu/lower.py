@@ -31,7 +31,6 @@ from ingot.ir import (
     Route,
     Scale,
     SelectiveScan,
-    SelectiveScan,
     SelectRows,
     Shift,
     Slice,
@@ -77,12 +76,6 @@ from .lowering.states import (
     lower_selective_scan,
     lower_ssm_scan,
 )
-from .lowering.states import (
-    lower_causal_conv,
-    lower_delta_rule,
-    lower_selective_scan,
-    lower_ssm_scan,
-)
 from .memory import place_barriers, place_buffers
 from .plan import KvCache, KvDtype, Limits, Plan
 from .registered import registered_lowering
@@ -103,8 +96,6 @@ TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
     Attention: lower_attention,
     CausalConv: lower_causal_conv,
     DeltaRule: lower_delta_rule,
-    CausalConv: lower_causal_conv,
-    DeltaRule: lower_delta_rule,
     Embedding: lower_embedding,
     Experts: lower_experts,
     Glu: lower_glu,
@@ -120,11 +111,9 @@ TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
     Scale: lower_scale,
     SelectRows: lower_select_rows,
     SelectiveScan: lower_selective_scan,
-    SelectiveScan: lower_selective_scan,
     Shift: lower_indices,
     Slice: _lower_slice,
     Softcap: lower_softcap,
-    SsmScan: lower_ssm_scan,
     SsmScan: lower_ssm_scan,
     TokenTypes: lower_indices,
     func.CallOp: lower_call,

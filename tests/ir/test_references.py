@@ -188,6 +188,7 @@ FORMULAS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": lambda x: x.clamp(min=0),
     "relu2": lambda x: x.clamp(min=0) ** 2,
     "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
+    "softplus": lambda x: torch.log1p(torch.exp(x)),
     "tanh": torch.tanh,
 }
 

@@ -55,7 +55,8 @@ def attention(name: str, x: str) -> str:
         f'%{name} = "lm.attention"(%{x}, %{x}, %{x}, %batch) {{layer = 0 : i64, heads = 2 : i64,'
         " kv_heads = 2 : i64, head_dim = 2 : i64, value_dim = 0 : i64, scale = 1.0 : f64,"
         " causal = true, window = 0 : i64, chunk = 0 : i64, softcap = 0.0 : f64,"
-        f" operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>}} : ({T4}, {T4}, {T4}, !lm.batch) -> {T4}\n"
+        " operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>}"
+        f" : ({T4}, {T4}, {T4}, !lm.batch) -> {T4}\n"
     )
 
 
