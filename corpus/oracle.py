@@ -96,6 +96,10 @@ def randomize(model: nn.Module) -> None:
             else:
                 scale = tensor.abs().clamp(min=1.0) * 0.1
                 tensor.add_(noise * scale)
+        for table in model.modules():
+            # Training keeps the row of the padding at zero, and some models zero it when they load.
+            if isinstance(table, nn.Embedding) and table.padding_idx is not None:
+                table.weight[table.padding_idx].zero_()
 
 
 def _stored(model: nn.Module) -> list[Tensor]:
