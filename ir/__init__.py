@@ -3,31 +3,6 @@
 Everything that other folders use is exported here; `mlir` is the bindings' door.
 """
 
-from ingot.ir import mlir
-from ingot.ir.bridge import builtin_type, torch_type, vtensor_parts
-from ingot.ir.building import build_module
-from ingot.ir.checks import (
-    require,
-    require_activation,
-    require_choice,
-    require_float,
-    require_positive,
-    require_same_type,
-    require_vector,
-)
-from ingot.ir.costs import bits_of, bytes_of, elements_of, traffic
-from ingot.ir.dialect import LM, BatchType, Quant
-from ingot.ir.encoding import (
-    ACTIVATION,
-    ACTIVATION_GROUP,
-    GROUP_SIZES,
-    CustomEncoding,
-    Encoding,
-    Offset,
-    known_encodings,
-)
-from ingot.ir.fields import InvalidOp
-from ingot.ir.functions import ACTIVATIONS
 from ingot.ir.interpreter.attention import ragged_attention
 from ingot.ir.interpreter.experts import ExpertUnit
 from ingot.ir.interpreter.run import Interpreter, Watch, run_step
@@ -38,8 +13,77 @@ from ingot.ir.interpreter.weights import (
     is_weight_expression,
     weight_symbols,
 )
-from ingot.ir.locations import Source, fused_location, source_of, sources_of
-from ingot.ir.mlir import (
+from ingot.ir.ops.activation import Activation
+from ingot.ir.ops.add import Add
+from ingot.ir.ops.add_constant import AddConstant
+from ingot.ir.ops.add_layer_norm import AddLayerNorm
+from ingot.ir.ops.add_rms_norm import AddRmsNorm
+from ingot.ir.ops.arrange import Arrange
+from ingot.ir.ops.arrange_rows import ArrangeRows
+from ingot.ir.ops.attention import Attention
+from ingot.ir.ops.causal_conv import CausalConv
+from ingot.ir.ops.concat import Concat
+from ingot.ir.ops.convert import Convert
+from ingot.ir.ops.delta_rule import DeltaRule
+from ingot.ir.ops.embedding import Embedding
+from ingot.ir.ops.expert_rows import ExpertRows
+from ingot.ir.ops.experts import Experts
+from ingot.ir.ops.fill import Fill
+from ingot.ir.ops.from_torch import FromTorch
+from ingot.ir.ops.glu import Glu
+from ingot.ir.ops.l2_normalize import L2Normalize
+from ingot.ir.ops.layer_norm import LayerNorm
+from ingot.ir.ops.linear import Linear
+from ingot.ir.ops.mul import Mul
+from ingot.ir.ops.neg_exp import NegExp
+from ingot.ir.ops.pool import Pool
+from ingot.ir.ops.quantize import Quantize
+from ingot.ir.ops.reshape import Reshape
+from ingot.ir.ops.rms_norm import RmsNorm
+from ingot.ir.ops.rope import Rope
+from ingot.ir.ops.round import Round
+from ingot.ir.ops.route import Route
+from ingot.ir.ops.scale import Scale
+from ingot.ir.ops.select_rows import SelectRows
+from ingot.ir.ops.selective_scan import SelectiveScan
+from ingot.ir.ops.shift import Shift
+from ingot.ir.ops.slice import Slice
+from ingot.ir.ops.softcap import Softcap
+from ingot.ir.ops.ssm_scan import SsmScan
+from ingot.ir.ops.to_torch import ToTorch
+from ingot.ir.ops.token_types import TokenTypes
+from ingot.ir.ops.transpose import Transpose
+from ingot.ir.ops.weight import Weight
+from ingot.ir.printing.graph import Graph, Node, layer_graph, layers_of
+from ingot.ir.printing.readable import readable
+
+from . import mlir
+from .bridge import builtin_type, torch_type, vtensor_parts
+from .building import build_module
+from .checks import (
+    require,
+    require_activation,
+    require_choice,
+    require_float,
+    require_positive,
+    require_same_type,
+    require_vector,
+)
+from .costs import bits_of, bytes_of, elements_of, traffic
+from .dialect import LM, BatchType, Quant
+from .encoding import (
+    ACTIVATION,
+    ACTIVATION_GROUP,
+    GROUP_SIZES,
+    CustomEncoding,
+    Encoding,
+    Offset,
+    known_encodings,
+)
+from .fields import InvalidOp
+from .functions import ACTIVATIONS
+from .locations import Source, fused_location, source_of, sources_of
+from .mlir import (
     DYNAMIC,
     Attribute,
     AttributeValue,
@@ -99,66 +143,15 @@ from ingot.ir.mlir import (
     walk_and_apply_patterns,
     x86,
 )
-from ingot.ir.module import (
-    STEP,
-    InvalidModuleError,
-    Module,
-    after,
-    before,
-    new_context,
-    place_of,
-)
-from ingot.ir.operation import Cost, Op, Place
-from ingot.ir.ops import all_operations
-from ingot.ir.ops.activation import Activation
-from ingot.ir.ops.add import Add
-from ingot.ir.ops.add_constant import AddConstant
-from ingot.ir.ops.add_layer_norm import AddLayerNorm
-from ingot.ir.ops.add_rms_norm import AddRmsNorm
-from ingot.ir.ops.arrange import Arrange
-from ingot.ir.ops.arrange_rows import ArrangeRows
-from ingot.ir.ops.attention import Attention
-from ingot.ir.ops.causal_conv import CausalConv
-from ingot.ir.ops.concat import Concat
-from ingot.ir.ops.convert import Convert
-from ingot.ir.ops.delta_rule import DeltaRule
-from ingot.ir.ops.embedding import Embedding
-from ingot.ir.ops.expert_rows import ExpertRows
-from ingot.ir.ops.experts import Experts
-from ingot.ir.ops.fill import Fill
-from ingot.ir.ops.from_torch import FromTorch
-from ingot.ir.ops.glu import Glu
-from ingot.ir.ops.l2_normalize import L2Normalize
-from ingot.ir.ops.layer_norm import LayerNorm
-from ingot.ir.ops.linear import Linear
-from ingot.ir.ops.mul import Mul
-from ingot.ir.ops.neg_exp import NegExp
-from ingot.ir.ops.pool import Pool
-from ingot.ir.ops.quantize import Quantize
-from ingot.ir.ops.reshape import Reshape
-from ingot.ir.ops.rms_norm import RmsNorm
-from ingot.ir.ops.rope import Rope
-from ingot.ir.ops.round import Round
-from ingot.ir.ops.route import Route
-from ingot.ir.ops.scale import Scale
-from ingot.ir.ops.select_rows import SelectRows
-from ingot.ir.ops.selective_scan import SelectiveScan
-from ingot.ir.ops.shift import Shift
-from ingot.ir.ops.slice import Slice
-from ingot.ir.ops.softcap import Softcap
-from ingot.ir.ops.ssm_scan import SsmScan
-from ingot.ir.ops.to_torch import ToTorch
-from ingot.ir.ops.token_types import TokenTypes
-from ingot.ir.ops.transpose import Transpose
-from ingot.ir.ops.weight import Weight
-from ingot.ir.pieces import Piece, parse_pieces
-from ingot.ir.printing.graph import Graph, Node, layer_graph, layers_of
-from ingot.ir.printing.readable import readable
-from ingot.ir.quant_tensor import QuantTensor, concatenate
-from ingot.ir.references import rounded_as, split_heads, tensor_of, with_weights
-from ingot.ir.rounding import quantize, round_activations
-from ingot.ir.states import carries_state
-from ingot.ir.types import (
+from .module import STEP, InvalidModuleError, Module, after, before, new_context, place_of
+from .operation import Cost, Op, Place
+from .ops import all_operations
+from .pieces import Piece, parse_pieces
+from .quant_tensor import QuantTensor, concatenate
+from .references import rounded_as, split_heads, tensor_of, with_weights
+from .rounding import quantize, round_activations
+from .states import carries_state
+from .types import (
     activation_type,
     columns_of,
     encoding_of,

@@ -2,9 +2,9 @@
 
 import re
 
-from ingot.ir.checks import require
-from ingot.ir.mlir import DYNAMIC, IntegerType, RankedTensorType, Type
-from ingot.ir.types import tensor_type
+from .checks import require
+from .mlir import DYNAMIC, IntegerType, RankedTensorType, Type
+from .types import tensor_type
 
 _VTENSOR = re.compile(r"!torch\.vtensor<\[([^\]]*)\],\s*([a-z0-9]+)>")
 

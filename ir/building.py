@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from ingot.ir.mlir import FunctionType, InsertionPoint, Location, TypeAttr, Value, func
-from ingot.ir.module import STEP, Module
-from ingot.ir.types import step_inputs
+from .mlir import FunctionType, InsertionPoint, Location, TypeAttr, Value, func
+from .module import STEP, Module
+from .types import step_inputs
 
 Body = Callable[[Value, Value, Value], Value]
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ingot.ir.dialect import BatchType, Quant
-from ingot.ir.fields import InvalidOp
-from ingot.ir.mlir import DYNAMIC, IntegerType, RankedTensorType, Type, Value
-from ingot.ir.types import FLOAT_TYPES, is_rounded, logical_type, shape_of
+from .dialect import BatchType, Quant
+from .fields import InvalidOp
+from .mlir import DYNAMIC, IntegerType, RankedTensorType, Type, Value
+from .types import FLOAT_TYPES, is_rounded, logical_type, shape_of
 
 
 def require(holds: bool, message: str) -> None:

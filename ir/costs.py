@@ -2,9 +2,9 @@
 
 from math import prod
 
-from ingot.ir.mlir import DYNAMIC, Value
-from ingot.ir.operation import Op
-from ingot.ir.types import encoding_of, logical_type, shape_of
+from .mlir import DYNAMIC, Value
+from .operation import Op
+from .types import encoding_of, logical_type, shape_of
 
 
 def bits_of(value: Value) -> float:

@@ -1,14 +1,7 @@
 """The `lm` dialect and its two types: encoded tensors, and the batch of a step."""
 
-from ingot.ir.encoding import Encoding
-from ingot.ir.mlir import (
-    Context,
-    RankedTensorType,
-    StringAttr,
-    TypeAttr,
-    announce_dialect,
-    ext,
-)
+from .encoding import Encoding
+from .mlir import Context, RankedTensorType, StringAttr, TypeAttr, announce_dialect, ext
 
 announce_dialect("lm")
 

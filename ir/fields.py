@@ -6,8 +6,8 @@ MLIR checks this too, but only after the verifiers, which read the fields.
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from ingot.ir.dialect import Quant
-from ingot.ir.mlir import (
+from .dialect import Quant
+from .mlir import (
     FloatAttr,
     IntegerAttr,
     OpResult,

@@ -7,7 +7,7 @@ what replaces several operations has them all, `loc(fused[…])`, the one it sta
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ingot.ir.mlir import Location, ir
+from .mlir import Location, ir
 
 
 @dataclass(frozen=True)

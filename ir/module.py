@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ingot.errors import IngotError
-from ingot.ir.dialect import LM
-from ingot.ir.mlir import (
+
+from .dialect import LM
+from .mlir import (
     Context,
     InsertionPoint,
     Location,
@@ -18,8 +19,8 @@ from ingot.ir.mlir import (
     func,
     torch_dialect,
 )
-from ingot.ir.ops import all_operations
-from ingot.ir.types import step_inputs
+from .ops import all_operations
+from .types import step_inputs
 
 STEP = "step"
 

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Self, TypedDict, Unpack, get_args
 
-from ingot.ir.dialect import LM
-from ingot.ir.fields import ATTRIBUTES, InvalidOp, check_encoding, check_fields
-from ingot.ir.mlir import (
+from .dialect import LM
+from .fields import ATTRIBUTES, InvalidOp, check_encoding, check_fields
+from .mlir import (
     AttributeValue,
     InsertionPoint,
     Location,

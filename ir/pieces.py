@@ -11,8 +11,8 @@ from dataclasses import astuple, dataclass
 import torch
 from torch import Tensor
 
-from ingot.ir.checks import require
-from ingot.ir.fields import InvalidOp
+from .checks import require
+from .fields import InvalidOp
 
 
 @dataclass(frozen=True)

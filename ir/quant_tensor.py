@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ingot.ir.encoding import CustomEncoding, Encoding, Offset
+from .encoding import CustomEncoding, Encoding, Offset
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from ingot.ir.interpreter.values import Batch, Datum
-from ingot.ir.mlir import Value
-from ingot.ir.quant_tensor import QuantTensor
-from ingot.ir.rounding import round_activations
-from ingot.ir.types import is_rounded
+
+from .mlir import Value
+from .quant_tensor import QuantTensor
+from .rounding import round_activations
+from .types import is_rounded
 
 
 def tensor_of(datum: Datum, dtype: torch.dtype | None = None) -> Tensor:

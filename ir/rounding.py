@@ -14,14 +14,9 @@ import torch
 from torch import Tensor
 
 from ingot.errors import CheckpointError
-from ingot.ir.encoding import (
-    ACTIVATION,
-    ACTIVATION_GROUP,
-    CustomEncoding,
-    Encoding,
-    Offset,
-)
-from ingot.ir.quant_tensor import QuantTensor
+
+from .encoding import ACTIVATION, ACTIVATION_GROUP, CustomEncoding, Encoding, Offset
+from .quant_tensor import QuantTensor
 
 # Elements worked on at once: the candidates of a chunk stay in the cache, and memory is bounded.
 CHUNK_ELEMENTS = 1 << 18

@@ -1,9 +1,10 @@
 """What sequences of a module carry from token to token, besides keys and values."""
 
 from ingot.ir.interpreter.torch_states import STATE_OPERATORS
-from ingot.ir.mlir import OpView
-from ingot.ir.module import Module
-from ingot.ir.operation import Op
+
+from .mlir import OpView
+from .module import Module
+from .operation import Op
 
 
 def carries_state(module: Module) -> bool:

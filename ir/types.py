@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from ingot.ir.dialect import BatchType, Quant
-from ingot.ir.encoding import ACTIVATION, Encoding
-from ingot.ir.mlir import (
+from .dialect import BatchType, Quant
+from .encoding import ACTIVATION, Encoding
+from .mlir import (
     DYNAMIC,
     BF16Type,
     Context,

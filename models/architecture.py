@@ -13,10 +13,15 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from ingot.errors import CheckpointError, UnsupportedError
 
 from .buffers import widen_numbers
-from .encoder import automatic_class, build_options
+from .formats.mxfp4 import QUANT_METHOD
 from .head import GENERATE, Head, is_text_model
-from .mxfp4 import QUANT_METHOD
-from .seams import adapt_attention, adapt_experts, adapt_rotary, keep_frequencies
+from .tracing.encoder import automatic_class, build_options
+from .tracing.seams import (
+    adapt_attention,
+    adapt_experts,
+    adapt_rotary,
+    keep_frequencies,
+)
 
 
 def config_from_file(path: Path) -> PretrainedConfig:

@@ -9,9 +9,9 @@ from ingot.errors import CheckpointError
 
 from .architecture import build_architecture, config_from_file
 from .checkpoint import Checkpoint
-from .encoder import position_offset, settled
-from .fitting import fit
+from .formats.fitting import fit
 from .sentence_modules import head_weights, read_head
+from .tracing.encoder import position_offset, settled
 from .weights import StoredWeight, Value, WeightInfo
 
 FLOATS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}

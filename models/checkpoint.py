@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from .head import GENERATE, Head
-from .seams import position_limit
+from .tracing.seams import position_limit
 from .weights import Weights
 
 

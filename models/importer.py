@@ -33,8 +33,8 @@ from ingot.ir import (
 )
 
 from .checkpoint import Checkpoint
-from .origin import Origin
-from .trace import POSITIONS, TOKEN_TYPES, TOKENS, Trace, trace
+from .tracing.origin import Origin
+from .tracing.trace import POSITIONS, TOKEN_TYPES, TOKENS, Trace, trace
 from .weights import WeightInfo
 
 ELEMENTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}

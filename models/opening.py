@@ -5,8 +5,8 @@ from pathlib import Path
 from ingot.errors import CheckpointError
 
 from .checkpoint import Checkpoint
-from .gguf import MAGIC, open_gguf
-from .hugging_face import open_folder
+from .formats.gguf import MAGIC, open_gguf
+from .formats.hugging_face import open_folder
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:

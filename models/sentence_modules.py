@@ -12,9 +12,9 @@ from transformers import PretrainedConfig
 
 from ingot.errors import CheckpointError, UnsupportedError
 
+from .formats.json_file import read_json, read_json_value
+from .formats.safetensors_file import read_safetensors
 from .head import Dense, Head, Pooling, task_of
-from .json_file import read_json, read_json_value
-from .safetensors_file import read_safetensors
 from .weights import StoredWeight
 
 MODULES = "modules.json"

@@ -25,12 +25,19 @@ from ingot.ir import (
     torch_dialect,
 )
 
-from .bridging.constants import integer, integers
-from .bridging.crossing import as_torch, constant, regrouped, viewed
+from .bridging import (
+    as_torch,
+    constant,
+    integer,
+    integers,
+    mixes_tokens,
+    regrouped,
+    shape,
+    torch_tensor,
+    viewed,
+)
 from .bridging.decompositions import softplus
 from .bridging.remainder import bridges_of, copies_for, crossings, remainders
-from .bridging.shapes import shape, torch_tensor
-from .bridging.token_rules import mixes_tokens
 from .canonicalize import merge_equal
 from .core import EXACT, Contract, Pass, erase_dead, ops_of, pattern, replace, rewrite, step_block
 

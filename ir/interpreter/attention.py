@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ingot.ir.interpreter.values import Batch
+from .values import Batch
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ingot.ir.interpreter.values import Batch
+from .values import Batch
 
 L2_EPSILON = 1e-6
 """Added to the squared length of a vector that is brought to length 1."""

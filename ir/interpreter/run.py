@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from ingot.errors import UnsupportedError
-from ingot.ir.interpreter.torch_ops import TorchState, run_torch_op
-from ingot.ir.interpreter.values import Batch
-from ingot.ir.interpreter.weights import Weights, evaluate_weight, is_weight_expression
 from ingot.ir.mlir import OpView, Value, func
 from ingot.ir.module import Module, place_of
 from ingot.ir.operation import Op
 from ingot.ir.ops.weight import Weight
 from ingot.ir.quant_tensor import QuantTensor
+
+from .torch_ops import TorchState, run_torch_op
+from .values import Batch
+from .weights import Weights, evaluate_weight, is_weight_expression
 
 Watch = Callable[[OpView, Sequence[Any]], None]
 """Called with each operation that has run, in order, and the values of its results."""

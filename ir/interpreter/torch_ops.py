@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from ingot.errors import UnsupportedError
-from ingot.ir.interpreter.attention import Scoring, Sight, ragged_attention
-from ingot.ir.interpreter.experts import ExpertUnit, traced_experts
-from ingot.ir.interpreter.pooling import pooled
-from ingot.ir.interpreter.torch_states import STATE_OPERATORS
-from ingot.ir.interpreter.values import Batch
 from ingot.ir.mlir import OpView, python_value
+
+from .attention import Scoring, Sight, ragged_attention
+from .experts import ExpertUnit, traced_experts
+from .pooling import pooled
+from .torch_states import STATE_OPERATORS
+from .values import Batch
 
 # The numbers that torch gives its element types in graphs (c10::ScalarType).
 _FLOAT32, _FLOAT64 = 6, 7

@@ -6,13 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from ingot.ir.functions import ACTIVATIONS
-from ingot.ir.interpreter.recurrence import (
-    ragged_conv,
-    ragged_delta_rule,
-    ragged_selective_scan,
-    ragged_ssm_scan,
-)
-from ingot.ir.interpreter.values import Batch
+
+from .recurrence import ragged_conv, ragged_delta_rule, ragged_selective_scan, ragged_ssm_scan
+from .values import Batch
 
 
 def _causal_conv(inputs: Sequence[Any], batch: Batch) -> Tensor:

@@ -7,12 +7,13 @@ from torch import Tensor
 
 from ingot.errors import CheckpointError
 from ingot.ir.dialect import Quant
-from ingot.ir.interpreter.values import Batch
 from ingot.ir.mlir import RankedTensorType, Value
 from ingot.ir.operation import Op
 from ingot.ir.ops.weight import Weight
 from ingot.ir.quant_tensor import QuantTensor
 from ingot.ir.types import is_per_token, shape_of, torch_dtype
+
+from .values import Batch
 
 Weights = Mapping[str, Tensor | QuantTensor]
 

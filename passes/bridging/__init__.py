@@ -1,7 +1,5 @@
 """What raising and outlining know of the torch dialect: constants, shapes, crossing to `lm`."""
 
-from .arranging import arranged as arranged
-from .broadcasting import spread as spread
 from .constants import integer as integer
 from .constants import integers as integers
 from .constants import is_none as is_none
@@ -10,6 +8,7 @@ from .constants import items as items
 from .constants import number as number
 from .constants import text as text
 from .crossing import as_torch as as_torch
+from .crossing import constant as constant
 from .crossing import indices as indices
 from .crossing import peel as peel
 from .crossing import regrouped as regrouped
@@ -20,18 +19,10 @@ from .normalising import centred as centred
 from .normalising import normed_by as normed_by
 from .opaque import batch_of as batch_of
 from .opaque import is_opaque as is_opaque
-from .reading import features as features
-from .reading import is_turned as is_turned
-from .reading import readers as readers
-from .reading import repeated_indices as repeated_indices
-from .reading import rotation as rotation
-from .reading import turns as turns
-from .routing import Router as Router
-from .routing import bare as bare
-from .routing import match_router as match_router
 from .shapes import Arrangement as Arrangement
 from .shapes import TorchTensor as TorchTensor
 from .shapes import arrangement as arrangement
 from .shapes import heads as heads
 from .shapes import shape as shape
 from .shapes import torch_tensor as torch_tensor
+from .token_rules import mixes_tokens as mixes_tokens

@@ -1,8 +1,9 @@
 """Raises activation functions that torch has one op for."""
 
 from ingot.ir import Activation, torch_dialect
-from ingot.passes.bridging import as_torch, features, is_number, same, text
+from ingot.passes.bridging import as_torch, is_number, same, text
 from ingot.passes.core import pattern, producer, replace
+from ingot.passes.reading import features
 
 _KINDS = {
     "torch.aten.silu": "silu",

@@ -5,13 +5,13 @@ from ingot.passes.bridging import (
     Arrangement,
     arrangement,
     as_torch,
-    features,
     is_none,
     number,
     shape,
     weight,
 )
 from ingot.passes.core import pattern, replace
+from ingot.passes.reading import features
 
 
 @pattern(benefit=2)

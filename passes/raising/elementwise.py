@@ -1,17 +1,9 @@
 """Raises sums and products of activations, with each other, with a parameter or with a constant."""
 
 from ingot.ir import Add, Mul, Scale, Value, torch_dialect
-from ingot.passes.bridging import (
-    as_torch,
-    features,
-    is_number,
-    is_turned,
-    number,
-    shape,
-    spread,
-    turns,
-)
+from ingot.passes.bridging import as_torch, is_number, number, shape
 from ingot.passes.core import pattern, replace
+from ingot.passes.reading import features, is_turned, spread, turns
 
 
 @pattern

@@ -1,18 +1,9 @@
 """Raises the lookup of token ids, or of learned positions, in a table."""
 
 from ingot.ir import Embedding, Value, torch_dialect
-from ingot.passes.bridging import (
-    as_torch,
-    indices,
-    integer,
-    integers,
-    items,
-    repeated_indices,
-    same,
-    shape,
-    weight,
-)
+from ingot.passes.bridging import as_torch, indices, integer, integers, items, same, shape, weight
 from ingot.passes.core import pattern, producer, replace
+from ingot.passes.reading import repeated_indices
 
 
 @pattern

@@ -12,19 +12,10 @@ from ingot.ir import (
     Value,
     torch_dialect,
 )
-from ingot.passes.bridging import (
-    as_torch,
-    bare,
-    features,
-    is_none,
-    match_router,
-    number,
-    shape,
-    text,
-    viewed,
-    weight,
-)
+from ingot.passes.bridging import as_torch, is_none, number, shape, text, viewed, weight
 from ingot.passes.core import pattern, replace
+from ingot.passes.reading import features
+from ingot.passes.routers import bare, match_router
 
 
 @pattern(benefit=2)

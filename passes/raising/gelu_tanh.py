@@ -3,8 +3,9 @@
 from math import pi, sqrt
 
 from ingot.ir import Activation, Value, torch_dialect
-from ingot.passes.bridging import as_torch, features, is_number, same
+from ingot.passes.bridging import as_torch, is_number, same
 from ingot.passes.core import pattern, producer, replace
+from ingot.passes.reading import features
 
 
 @pattern(benefit=2)

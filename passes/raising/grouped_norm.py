@@ -1,8 +1,9 @@
 """Raises the root mean square norm of groups of features, with a weight for every feature."""
 
 from ingot.ir import Fill, Mul, RmsNorm, Value, torch_dialect
-from ingot.passes.bridging import as_torch, features, heads, normed_by, same, shape, weight
+from ingot.passes.bridging import as_torch, heads, normed_by, same, shape, weight
 from ingot.passes.core import pattern, producer, replace
+from ingot.passes.reading import features
 
 _Views = torch_dialect.AtenViewOp | torch_dialect.AtenReshapeOp
 

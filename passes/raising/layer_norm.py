@@ -1,16 +1,9 @@
 """Raises the layer norm over all features, or over each head alone."""
 
 from ingot.ir import Fill, LayerNorm, torch_dialect
-from ingot.passes.bridging import (
-    as_torch,
-    features,
-    heads,
-    integers,
-    is_none,
-    number,
-    weight,
-)
+from ingot.passes.bridging import as_torch, heads, integers, is_none, number, weight
 from ingot.passes.core import pattern, replace
+from ingot.passes.reading import features
 
 
 @pattern

@@ -1,8 +1,9 @@
 """Raises matrix products whose weight stands on the left of features that stand before tokens."""
 
 from ingot.ir import Linear, torch_dialect
-from ingot.passes.bridging import Arrangement, arrangement, as_torch, features, shape, weight
+from ingot.passes.bridging import Arrangement, arrangement, as_torch, shape, weight
 from ingot.passes.core import pattern, replace
+from ingot.passes.reading import features
 
 
 @pattern

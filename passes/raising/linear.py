@@ -3,7 +3,6 @@
 from ingot.ir import Convert, Linear, Quant, Transpose, Value, torch_dialect
 from ingot.passes.bridging import (
     as_torch,
-    features,
     heads,
     integers,
     is_none,
@@ -13,6 +12,7 @@ from ingot.passes.bridging import (
     weight,
 )
 from ingot.passes.core import pattern, replace
+from ingot.passes.reading import features
 
 
 @pattern

@@ -1,8 +1,9 @@
 """Raises the opaque pooling that the front end traces, and the normalisation behind it."""
 
 from ingot.ir import BatchType, L2Normalize, Pool, torch_dialect
-from ingot.passes.bridging import as_torch, features, is_number, items, number, same, shape, text
+from ingot.passes.bridging import as_torch, is_number, items, number, same, shape, text
 from ingot.passes.core import pattern, producer, replace
+from ingot.passes.reading import features
 
 
 @pattern

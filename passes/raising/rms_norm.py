@@ -4,16 +4,9 @@ They divide by the root of the mean square of x, or of x less its mean (the laye
 """
 
 from ingot.ir import Fill, LayerNorm, RmsNorm, Value, torch_dialect
-from ingot.passes.bridging import (
-    as_torch,
-    centred,
-    features,
-    heads,
-    normed_by,
-    shape,
-    weight,
-)
+from ingot.passes.bridging import as_torch, centred, heads, normed_by, shape, weight
 from ingot.passes.core import pattern, replace
+from ingot.passes.reading import features
 
 
 @pattern(benefit=3)

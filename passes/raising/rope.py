@@ -1,8 +1,9 @@
 """Raises rotary positions, by whichever torch ops a model turns the features of its heads."""
 
 from ingot.ir import torch_dialect
-from ingot.passes.bridging import as_torch, readers, rotation, turns
+from ingot.passes.bridging import as_torch
 from ingot.passes.core import pattern, replace
+from ingot.passes.reading import readers, rotation, turns
 
 
 @pattern(benefit=3)

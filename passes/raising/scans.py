@@ -4,7 +4,6 @@ from ingot.ir import DeltaRule, SelectiveScan, SsmScan, Value, torch_dialect
 from ingot.passes.bridging import (
     as_torch,
     batch_of,
-    features,
     integer,
     is_none,
     is_opaque,
@@ -13,6 +12,7 @@ from ingot.passes.bridging import (
     weight,
 )
 from ingot.passes.core import pattern, replace
+from ingot.passes.reading import features
 
 
 @pattern

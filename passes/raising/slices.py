@@ -3,8 +3,9 @@
 from itertools import accumulate
 
 from ingot.ir import Slice, Value, torch_dialect
-from ingot.passes.bridging import Arrangement, arrangement, as_torch, features, integer, shape
+from ingot.passes.bridging import Arrangement, arrangement, as_torch, integer, shape
 from ingot.passes.core import pattern, producer, replace
+from ingot.passes.reading import features
 
 _SPLITS = torch_dialect.AtenSplitTensorOp | torch_dialect.AtenSplitWithSizesOp
 

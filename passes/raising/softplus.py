@@ -1,8 +1,9 @@
 """Raises softplus as torch computes it by default."""
 
 from ingot.ir import Activation, torch_dialect
-from ingot.passes.bridging import as_torch, features, is_number
+from ingot.passes.bridging import as_torch, is_number
 from ingot.passes.core import pattern, replace
+from ingot.passes.reading import features
 
 
 @pattern

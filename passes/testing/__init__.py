@@ -1,6 +1,6 @@
 """What the tests of a pass need: assertions, and random modules to run it on.
 
-    from ingot.passes.testing import assert_contract, assert_equivalent, assert_pass
+    from . import assert_contract, assert_equivalent, assert_pass
 
 pytest offers the three as fixtures of the same names: `ingot.pytest_plugin`.
 """

@@ -16,8 +16,8 @@ from tokenizers import Tokenizer, trainers
 from ingot.errors import CheckpointError, IngotError, UnsupportedError
 from ingot.ir import Encoding, QuantTensor
 from ingot.models import open_checkpoint, small_tokenizer, write_random_checkpoint
-from ingot.models.gguf.header import read_header
-from ingot.models.gguf.tokenizer import ALPHABET, SPLITS, split_step, tokenizer_json
+from ingot.models.formats.gguf.header import read_header
+from ingot.models.formats.gguf.tokenizer import ALPHABET, SPLITS, split_step, tokenizer_json
 from ingot.models.random_checkpoint import SPECIAL_TOKENS
 
 

@@ -13,10 +13,10 @@ from transformers.models.gemma3.modeling_gemma3 import _bidirectional_window_ove
 from ingot.errors import CheckpointError, UnsupportedError
 from ingot.models import open_checkpoint, write_random_checkpoint
 from ingot.models.architecture import build_architecture
-from ingot.models.encoder import classifier_pooling, position_offset
 from ingot.models.head import Dense, Head, task_of
-from ingot.models.seams import masks
 from ingot.models.sentence_modules import read_head
+from ingot.models.tracing.encoder import classifier_pooling, position_offset
+from ingot.models.tracing.seams import masks
 
 BERT = {
     "hidden_size": 32,

@@ -21,7 +21,7 @@ from ingot.ir import (
 from ingot.ir.mlir import DYNAMIC, BF16Type
 from ingot.models import Checkpoint, import_model, open_checkpoint, write_random_checkpoint
 from ingot.models.architecture import config_from_fields
-from ingot.models.trace import trace
+from ingot.models.tracing.trace import trace
 
 NAMES = ("llama", "qwen2", "qwen3", "mistral", "gpt2")
 

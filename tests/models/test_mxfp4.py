@@ -9,7 +9,7 @@ from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from ingot.errors import CheckpointError
 from ingot.models.architecture import config_from_fields
-from ingot.models.mxfp4 import decode_mxfp4
+from ingot.models.formats.mxfp4 import decode_mxfp4
 from ingot.models.weights import StoredWeight, WeightInfo
 
 

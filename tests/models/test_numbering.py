@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, export
 
-from ingot.models.numbering import number_by_positions
+from ingot.models.tracing.numbering import number_by_positions
 
 LENGTH = 10
 

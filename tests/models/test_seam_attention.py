@@ -10,8 +10,8 @@ from transformers.models.llama import modeling_llama
 
 from ingot.errors import UnsupportedError
 from ingot.models.architecture import config_from_fields
-from ingot.models.seams.own_attention import alibi_slopes
-from ingot.models.trace import trace
+from ingot.models.tracing.seams.own_attention import alibi_slopes
+from ingot.models.tracing.trace import trace
 
 SIZES = {
     "hidden_size": 32,

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ingot.models.seams.state import causal_conv, delta_rule, selective_scan, ssm_scan
+from ingot.models.tracing.seams.state import causal_conv, delta_rule, selective_scan, ssm_scan
 from ingot.passes import Sample, parse_pipeline, verifying
 
 from .tracing import VOCABULARY, traced

@@ -23,8 +23,7 @@ from transformers.core_model_loading import (
 
 from ingot.errors import CheckpointError, UnsupportedError
 from ingot.ir import Encoding
-
-from .weights import StoredWeight, WeightInfo
+from ingot.models.weights import StoredWeight, WeightInfo
 
 
 @dataclass

@@ -11,10 +11,10 @@ from torch.export.graph_signature import ExportGraphSignature, InputKind, InputS
 from transformers import PretrainedConfig, PreTrainedModel, __version__
 
 from ingot.errors import IngotError, UnsupportedError
+from ingot.models.architecture import build_architecture
+from ingot.models.head import GENERATE, Head
 
-from .architecture import build_architecture
 from .encoder import Pooled, allow_any_layer, number_layers, position_offset
-from .head import GENERATE, Head
 from .lookups import look_up_by_embedding
 from .numbering import number_by_positions
 from .origin import Origin, origin_of

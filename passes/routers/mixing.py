@@ -7,10 +7,8 @@ from math import inf
 from typing import Any
 
 from ingot.ir import Value, torch_dialect
+from ingot.passes.bridging import integer, is_none, is_number, items, number, same
 from ingot.passes.core import producer
-
-from .constants import integer, is_none, is_number, items, number
-from .crossing import same
 
 
 def match_mixer(indices: Value, weights: Value) -> tuple[Value, int, float] | None:

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from ingot.errors import CheckpointError
-
-from .weights import StoredWeight, WeightInfo, map_tensor
+from ingot.models.weights import StoredWeight, WeightInfo, map_tensor
 
 DTYPES = {
     "F64": torch.float64,

@@ -4,13 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ingot.ir import DYNAMIC, Value, torch_dialect
+from ingot.passes.bridging import integer, integers, is_number, number, same, shape
 from ingot.passes.core import producer
 
-from .constants import integer, integers, is_number, number
-from .crossing import same
 from .grouping import Grouping, ungrouped
 from .mixing import match_mixer
-from .shapes import shape
 
 _RESHAPES = torch_dialect.AtenViewOp | torch_dialect.Aten_UnsafeViewOp | torch_dialect.AtenReshapeOp
 _CASTS = torch_dialect.AtenTypeAsOp | torch_dialect.Aten_ToCopyOp

@@ -5,11 +5,8 @@ from math import inf
 from typing import Any
 
 from ingot.ir import DYNAMIC, Value, torch_dialect
+from ingot.passes.bridging import integer, integers, is_number, number, same, shape
 from ingot.passes.core import producer
-
-from .constants import integer, integers, is_number, number
-from .crossing import same
-from .shapes import shape
 
 _REARRANGES = (
     torch_dialect.AtenViewOp

@@ -17,7 +17,8 @@ from transformers import (
 )
 from transformers.modeling_layers import GenericForSequenceClassification
 
-from .head import Dense, Head, Pooling
+from ingot.models.head import Dense, Head, Pooling
+
 from .seams.pool import PooledByTheModel, pool
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ingot.ir import DYNAMIC, OpView, ToTorch, Value, torch_dialect
+from ingot.passes.bridging import arrangement, indices, mixes_tokens, shape, torch_tensor, weight
 
-from .crossing import indices, weight
 from .forms import (
     Form,
     Sources,
@@ -14,8 +14,6 @@ from .forms import (
 )
 from .joining_rules import JOINING_RULES
 from .moving import MOVES, SPLITS, part_of, sizes_of
-from .shapes import arrangement, shape, torch_tensor
-from .token_rules import mixes_tokens
 from .wave_rules import WAVE_RULES
 
 _DEEPEST = 40

@@ -1,13 +1,12 @@
 """Reads a torch tensor as `[T, features]`, whatever splits, joins, repeats or rotates its heads."""
 
 from ingot.ir import Value, torch_dialect
+from ingot.passes.bridging import arrangement, heads, regrouped, torch_tensor
 
 from .arranging import arranged
-from .crossing import regrouped
 from .evaluating import evaluate
 from .forms import PLAIN, POSITION, SPAN
 from .rotating import rotated
-from .shapes import arrangement, heads, torch_tensor
 
 
 def features(value: Value) -> Value | None:

@@ -8,7 +8,7 @@ import torch
 from ingot.models.architecture import build_architecture, config_from_fields
 from ingot.models.buffers import buffer_entries
 from ingot.models.checkpoint import Checkpoint
-from ingot.models.fitting import fit
+from ingot.models.formats.fitting import fit
 from ingot.models.sources import SourceHashes
 from ingot.models.weights import StoredWeight
 

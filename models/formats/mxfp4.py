@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ingot.errors import CheckpointError
-
-from .weights import StoredWeight, WeightInfo
+from ingot.models.weights import StoredWeight, WeightInfo
 
 QUANT_METHOD = "mxfp4"
 _BLOCKS, _SCALES = "_blocks", "_scales"

@@ -9,9 +9,8 @@ from transformers import PreTrainedModel
 
 from ingot.errors import CheckpointError, UnsupportedError
 from ingot.ir import Encoding
-
-from .buffers import buffer_entries
-from .weights import StoredWeight, Weights
+from ingot.models.buffers import buffer_entries
+from ingot.models.weights import StoredWeight, Weights
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 

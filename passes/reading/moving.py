@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingot.ir import DYNAMIC, OpView, Value
-
-from .constants import integer, integers
-from .shapes import shape
+from ingot.passes.bridging import integer, integers, shape
 
 Array = NDArray[Any]
 Move = Callable[[OpView, Array], Array | None]

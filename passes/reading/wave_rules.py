@@ -5,12 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ingot.ir import OpView, Value, torch_dialect
+from ingot.passes.bridging import indices, is_number, items, number, torch_tensor
 
-from .constants import is_number, items, number
-from .crossing import indices
 from .forms import ANGLE, COS, NOTHING, PLAIN, SIN, Form, added, joined, product
 from .moving import MOVES, SPLITS
-from .shapes import torch_tensor
 from .walking import Rule, Walk
 
 _DEEPEST = 40

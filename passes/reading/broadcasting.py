@@ -3,12 +3,11 @@
 import numpy as np
 
 from ingot.ir import DYNAMIC, ArrangeRows, Reshape, Value, shape_of
+from ingot.passes.bridging import arrangement, shape, weight
 
 from .arranging import arranged, pieces_of
-from .crossing import weight
+from .features import features
 from .moving import sizes_of
-from .reading import features
-from .shapes import arrangement, shape
 
 
 def broadcasts(narrow: Value, wide: Value) -> bool:

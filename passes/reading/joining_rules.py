@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ingot.ir import OpView
+from ingot.passes.bridging import integer, items
 
-from .constants import integer, items
 from .forms import Form, constant_form, joined
 from .moving import sizes_of
 from .walking import Rule, Walk

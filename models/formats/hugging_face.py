@@ -3,19 +3,19 @@
 from pathlib import Path, PurePosixPath
 
 from ingot.errors import CheckpointError
+from ingot.models.architecture import build_architecture, config_from_file
+from ingot.models.checkpoint import Checkpoint
+from ingot.models.sentence_modules import head_files, head_weights, read_head
+from ingot.models.sources import SourceHashes
+from ingot.models.tracing.encoder import position_offset, settled
+from ingot.models.weights import StoredWeight
 
-from .architecture import build_architecture, config_from_file
-from .checkpoint import Checkpoint
 from .conversion import convert_stored
-from .encoder import position_offset, settled
 from .fitting import fit
 from .json_file import read_json
 from .mxfp4 import decode_mxfp4
 from .safetensors_file import read_safetensors
-from .sentence_modules import head_files, head_weights, read_head
-from .sources import SourceHashes
 from .tokenizer_files import OLDER_FORMS, chat_template, read_tokenizer
-from .weights import StoredWeight
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

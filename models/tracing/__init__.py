@@ -1,0 +1,1 @@
+"""From an architecture to one graph: the seams that keep what mixes tokens whole, the export."""
