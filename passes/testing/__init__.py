@@ -9,6 +9,6 @@ from .assertions import Draw as Draw
 from .assertions import assert_contract as assert_contract
 from .assertions import assert_equivalent as assert_equivalent
 from .assertions import assert_pass as assert_pass
-from .random_modules import Choose as Choose
+from .drawing import Choose as Choose
 from .random_modules import random_lengths as random_lengths
 from .random_modules import random_module as random_module
