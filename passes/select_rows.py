@@ -88,7 +88,10 @@ def _select_operands(block: Block, op: OpView, selected: dict[Value, Value]) -> 
     for index, operand in enumerate(op.operation.operands):
         if is_per_token(operand):
             if operand not in selected:
+                # The rows are those of the value that they are taken from, wherever they are read.
+                maker = operand.owner
+                location = maker.location if isinstance(maker, OpView) else op.location
                 with before(op):
-                    selected[operand] = SelectRows(operand, batch).out
+                    selected[operand] = SelectRows(operand, batch, loc=location).out
             op.operation.operands[index] = selected[operand]
     selected.update((result, result) for result in op.operation.results)
