@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
+from .result import NotBuilt
+
 EXAMPLE = 40
 LEAST_SPREAD = 1e-2
 """Logits must spread at least so much over the vocabulary, or they would prove nothing."""
-
-
-class NotBuilt(Exception):
-    """transformers could not build, save or run the model."""
 
 
 class Oracle:

@@ -19,8 +19,8 @@ from transformers import AutoModel, AutoModelForSequenceClassification, Pretrain
 from ingot.runtime.executor import StepBatch
 
 from .check import EXECUTORS, TOLERANCE, generic_ops
-from .oracle import NotBuilt, randomize
-from .result import Result, Verdict
+from .oracle import randomize
+from .result import NotBuilt, Result, Verdict
 
 LENGTHS = (5, 1, 33, 24)
 PAGE_TOKENS = 16

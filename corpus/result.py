@@ -4,6 +4,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
+class NotBuilt(Exception):
+    """transformers could not build, save or run the model."""
+
+
 class Verdict(StrEnum):
     """What can be said of an architecture, best first."""
 

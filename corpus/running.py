@@ -25,9 +25,9 @@ from ingot.errors import IngotError
 
 from .cases import Case
 from .check import check
-from .oracle import NotBuilt, Oracle, write_model
+from .oracle import Oracle, write_model
 from .pooled import PooledOracle, check_pooled, write_pooled
-from .result import Result, Verdict
+from .result import NotBuilt, Result, Verdict
 
 
 def run_cases(cases: Sequence[Case], executor: str, time_limit: float) -> Iterator[Result]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+from .result import NotBuilt
 from .sizes import BUILT_IN, LAYER_COUNTS, SIZES, VARIANTS, WINDOWS
 
 MOST_LAYERS = 6
@@ -26,20 +27,20 @@ def small_configs(model_type: str) -> Iterator[PretrainedConfig]:
     """Give small configurations of a type, the likeliest to work first.
 
     A variant that the configuration's own checks refuse is not given; the caller takes the first of
-    which transformers can build a model.
+    which transformers can build a model.  Raises NotBuilt where all are refused.
     """
     defaults = default_fields(model_type)
-    failure: Exception | None = None
-    given = False
+    failures: list[Exception] = []
     for changes in VARIANTS:
         fields = shrunk(defaults, changes)
         try:
-            yield AutoConfig.for_model(model_type, **fields)
-            given = True
+            config = AutoConfig.for_model(model_type, **fields)
         except Exception as error:  # each type has checks of its own, with exceptions of its own
-            failure = error
-    if not given and failure is not None:
-        raise failure
+            failures.append(error)
+        else:
+            yield config
+    if len(failures) == len(VARIANTS):
+        raise NotBuilt(f"{type(failures[0]).__name__}: {failures[0]}")
 
 
 def shrunk(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from corpus.cases import FAST, Case, all_cases
 from corpus.check import TOLERANCE, compare
-from corpus.oracle import NotBuilt, Oracle, randomize, write_model
-from corpus.result import Result, Verdict
+from corpus.oracle import Oracle, randomize, write_model
+from corpus.result import NotBuilt, Result, Verdict
 from corpus.results_file import read_results, write_results
 from corpus.running import run_cases
 from corpus.shrink import small_configs
