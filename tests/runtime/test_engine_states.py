@@ -175,7 +175,7 @@ def test_chunks_do_not_change_logits(native: MakeExecutor, chunk: int) -> None:
 
 def test_company_preemption_and_cancellation_change_nothing(make_executor: MakeExecutor) -> None:
     params = SamplingParams(
-        max_tokens=12, temperature=0.8, seed=4, repetition_penalty=1.2, logprobs=1
+        max_tokens=16, temperature=0.8, seed=4, repetition_penalty=1.2, logprobs=1
     )
     crowd = client(make_executor(5, 3))
     prompts = [prompt(20), prompt(29, 8), prompt(20)[:18], prompt(5, 50)]
