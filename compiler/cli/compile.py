@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from ingot.runtime.cpu_level import supported_levels
 
 from .inspection_options import add_inspection_arguments, inspection_of
+from .interrupts import noting_interrupts
 from .module_files import write_result
 
 if TYPE_CHECKING:
@@ -109,14 +111,15 @@ def run(arguments: argparse.Namespace) -> int:
     check_files(arguments.report)
     model, output = _model_and_output(arguments)
     options = _options(arguments)
-    progress = ProgressLine()
-    if arguments.stop_after:
-        _stop_early(model, options, arguments, progress)
-        return 0
-    if arguments.dry_run:
-        _plan(model, options, progress)
-        return 0
-    report = compile_model(model, output, options, progress)
+    with noting_interrupts() as check_interrupt:
+        progress = ProgressLine(check_interrupt)
+        if arguments.stop_after:
+            _stop_early(model, options, arguments, progress)
+            return 0
+        if arguments.dry_run:
+            _plan(model, options, progress)
+            return 0
+        report = compile_model(model, output, options, progress)
     if not arguments.no_measure:
         progress("measure", 0, 0)
         report = measure_speed(report)
@@ -187,13 +190,18 @@ def _levels(text: str) -> tuple[str, ...]:
 
 
 class ProgressLine:
-    """One line on stderr that says what is being done; a line a step where it is no terminal."""
+    """One line on stderr that says what is being done; a line a step where it is no terminal.
 
-    def __init__(self) -> None:
+    `check` is called before each step, and may end the command by raising.
+    """
+
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        self._check = check
         self._terminal = sys.stderr.isatty()
         self._last = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        self._check()
         if self._terminal:
             text = f"{what} {done}/{total}" if total else what
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
