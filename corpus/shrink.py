@@ -18,8 +18,14 @@ ALWAYS = ("rope_parameters", "head_dim")
 
 
 def default_fields(model_type: str) -> dict[str, Any]:
-    """Return the fields of the default configuration of a type, which are plain JSON values."""
-    fields: dict[str, Any] = AutoConfig.for_model(model_type).to_dict()
+    """Return the fields of the default configuration of a type, which are plain JSON values.
+
+    Raises NotBuilt where transformers refuses its own defaults.
+    """
+    try:
+        fields: dict[str, Any] = AutoConfig.for_model(model_type).to_dict()
+    except Exception as error:  # as below
+        raise NotBuilt(f"{type(error).__name__}: {error}") from error
     return fields
 
 

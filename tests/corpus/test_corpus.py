@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from ingot.runtime.executor import Limits, StepBatch
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "architectures.md"
+LEAST_RIGHT = 90
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +155,6 @@ def test_the_page_is_in_the_format_of_the_script() -> None:
     assert {verdict for _, _, verdict, _ in rows} <= {str(verdict) for verdict in Verdict}
     names = [name for name, *_ in rows]
     assert names == sorted(names)
+    verdicts = Counter(verdict for _, _, verdict, _ in rows)
+    assert not verdicts[str(Verdict.WRONG)] and not verdicts[str(Verdict.BROKEN)]
+    assert verdicts[str(Verdict.RAISED)] + verdicts[str(Verdict.GENERIC)] >= LEAST_RIGHT
