@@ -283,7 +283,7 @@ class LLM:
         head: PooledHead | None,
     ) -> None:
         if sampler is None:
-            from ingot.runtime.engine.native_sampler import NativeSampler
+            from .engine.native_sampler import NativeSampler
 
             sampler = NativeSampler(executor.limits.vocab_size)
         self.name, self.text = name, text

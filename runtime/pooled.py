@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingot.errors import RequestError
-from ingot.runtime.text.pooled_text import PooledText, Tokens, with_prompt
 
 from .engine import Engine, EngineOptions, Sink
 from .pooled_head import PooledHead
 from .text import ModelText
+from .text.pooled_text import PooledText, Tokens, with_prompt
 from .waiting import News, cancelling, collect
 
 Rows = NDArray[np.float32]

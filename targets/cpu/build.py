@@ -10,8 +10,8 @@ Floating-point operations carry no fast-math flags and reductions are written ou
 bits of a result depend on the expression alone.
 """
 
-from ingot.targets.cpu.expression.control import Loop, choose, loop, when
-from ingot.targets.cpu.expression.functions import (
+from .expression.control import Loop, choose, loop, when
+from .expression.functions import (
     absolute,
     concat,
     fused_multiply_add,
@@ -28,9 +28,9 @@ from ingot.targets.cpu.expression.functions import (
     square_root,
     widen_bf16,
 )
-from ingot.targets.cpu.expression.memory import Pointer, keep_memory_order, stack_words
-from ingot.targets.cpu.expression.types import BF16, F16, F32, I1, I8, I16, I32, I64, Type
-from ingot.targets.cpu.expression.values import Number, Value, constant, shuffle, splat
+from .expression.memory import Pointer, keep_memory_order, stack_words
+from .expression.types import BF16, F16, F32, I1, I8, I16, I32, I64, Type
+from .expression.values import Number, Value, constant, shuffle, splat
 
 __all__ = [
     "BF16",

@@ -6,22 +6,6 @@ own are made of: `rows_of`, `each_group`, the functions of `ACTIVATION_FUNCTIONS
 `Packing` lays a weight out in blocks of 16 outputs, and unpacks a block again.
 """
 
-from ingot.targets.cpu.kernels.activation_functions import ACTIVATION_FUNCTIONS, erf, exp, tanh
-from ingot.targets.cpu.kernels.elementwise_groups import Group, each_group, fold_groups, rows_of
-from ingot.targets.cpu.kernels.rounding import SINKS, SinkKind, strided_slots, symbol
-from ingot.targets.cpu.lowering.arguments import (
-    Argument,
-    View,
-    integer,
-    read,
-    step_input,
-    stride,
-    write,
-)
-from ingot.targets.cpu.lowering.context import Context
-from ingot.targets.cpu.lowering.rowwise import launch_rows, new_result, result, sink_of, source
-from ingot.targets.cpu.lowering.weights import add_matrix, add_plain, add_vector
-
 from .build import (
     BF16,
     F16,
@@ -52,7 +36,14 @@ from .build import (
     when,
 )
 from .kernel import Arguments, Kernel, Slot
+from .kernels.activation_functions import ACTIVATION_FUNCTIONS, erf, exp, tanh
+from .kernels.elementwise_groups import Group, each_group, fold_groups, rows_of
+from .kernels.rounding import SINKS, SinkKind, strided_slots, symbol
 from .levels import LEVELS, Level, level_named
+from .lowering.arguments import Argument, View, integer, read, step_input, stride, write
+from .lowering.context import Context
+from .lowering.rowwise import launch_rows, new_result, result, sink_of, source
+from .lowering.weights import add_matrix, add_plain, add_vector
 from .packing import LANES, Packing, Weight
 
 __all__ = [

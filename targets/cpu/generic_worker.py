@@ -22,8 +22,7 @@ from ingot.ir import (
     linalg,
     new_context,
 )
-
-from .generic_gelu import expand_gelu_tanh
+from ingot.targets.cpu.generic_gelu import expand_gelu_tanh
 
 # What a lowered remainder may call: the C library, which every process that loads kernels has.
 _LIBRARY = re.compile(

@@ -44,21 +44,22 @@ from ingot.ir import (
     shape_of,
 )
 from ingot.targets.base import ModelFacts, Program
-from ingot.targets.cpu.lowering.arrange import lower_arrange
-from ingot.targets.cpu.lowering.attention import lower_attention
-from ingot.targets.cpu.lowering.context import Context
-from ingot.targets.cpu.lowering.experts import lower_experts, lower_route
-from ingot.targets.cpu.lowering.linear import lower_embedding, lower_linear
-from ingot.targets.cpu.lowering.norm import (
+
+from .lowering.arrange import lower_arrange
+from .lowering.attention import lower_attention
+from .lowering.context import Context
+from .lowering.experts import lower_experts, lower_route
+from .lowering.linear import lower_embedding, lower_linear
+from .lowering.norm import (
     lower_add_layer_norm,
     lower_add_rms_norm,
     lower_layer_norm,
     lower_rms_norm,
 )
-from ingot.targets.cpu.lowering.pool import lower_indices, lower_l2_normalize, lower_pool
-from ingot.targets.cpu.lowering.remainder import lower_call
-from ingot.targets.cpu.lowering.rope import lower_rope
-from ingot.targets.cpu.lowering.rowwise import (
+from .lowering.pool import lower_indices, lower_l2_normalize, lower_pool
+from .lowering.remainder import lower_call
+from .lowering.rope import lower_rope
+from .lowering.rowwise import (
     lower_activation,
     lower_add,
     lower_add_constant,
@@ -69,13 +70,12 @@ from ingot.targets.cpu.lowering.rowwise import (
     lower_select_rows,
     lower_softcap,
 )
-from ingot.targets.cpu.lowering.states import (
+from .lowering.states import (
     lower_causal_conv,
     lower_delta_rule,
     lower_selective_scan,
     lower_ssm_scan,
 )
-
 from .memory import place_barriers, place_buffers
 from .plan import KvCache, KvDtype, Limits, Plan
 from .registered import registered_lowering

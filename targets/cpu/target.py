@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from ingot.ir import BF16Type, Linear, Quant, logical_type
 from ingot.passes import decompose_unknown
 from ingot.targets.base import Build, PackedWeight, Settings, Stage, Target, run_passes
-from ingot.targets.cpu.lowering.weights import COLUMNS, PLAIN, VECTOR
 
 from .codegen import compile_levels
 from .kernel import Kernel
 from .levels import LEVELS, level_named
 from .lower import find_lowering, lower
+from .lowering.weights import COLUMNS, PLAIN, VECTOR
 from .packing import pack_columns, pack_vector, packing_named
 from .plan import KvDtype
 
