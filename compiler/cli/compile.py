@@ -30,6 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", metavar="OUT", help="the artifact; default: NAME.ingot")
     parser.add_argument("--target", default="cpu", help="what to compile for (default: cpu)")
+    _add_encoding_arguments(parser)
+    _add_pipeline_arguments(parser)
+    _add_outcome_arguments(parser)
+    add_inspection_arguments(parser)
+
+
+def _add_encoding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare how weights and cache are stored."""
     parser.add_argument(
         "--quantize",
         default="auto",
@@ -62,6 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="type of the KV cache; auto: float32 for float32 models, bfloat16 for others",
     )
+
+
+def _add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the instruction sets and the passes that make code for them."""
     parser.add_argument(
         "--levels",
         default="",
@@ -82,6 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PASS[@after=NAME]",
         help="run a pass more: at the end, or @after=NAME, @before=NAME of another pass",
     )
+
+
+def _add_outcome_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what is measured, reported and written."""
     parser.add_argument(
         "--no-measure", action="store_true", help="do not run the artifact to measure its speed"
     )
@@ -97,7 +113,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="plan everything, but read, pack and write no weights; print what would be made",
     )
-    add_inspection_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
