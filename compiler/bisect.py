@@ -36,6 +36,7 @@ from ingot.passes import (
 from ingot.runtime.artifact import Artifact
 from ingot.runtime.artifact_format import CPU_PLAN, GRAPH, MANIFEST
 
+from .module_source import read_module_source
 from .native_logits import native_logits
 
 Weights = Mapping[str, Tensor | QuantTensor]
@@ -86,7 +87,10 @@ class Bisection:
 
 
 def open_side(path: str | Path) -> Side:
-    """Open an artifact, a checkpoint (imported and raised), or a module as text or bytecode."""
+    """Open an artifact, a checkpoint (imported and raised), or a module as text or bytecode.
+
+    `-` is a module on standard input.  Raises `UsageError` for what is none of these.
+    """
     path = Path(path)
     if (path / MANIFEST).is_file():
         artifact = Artifact.open(path)
@@ -97,16 +101,10 @@ def open_side(path: str | Path) -> Side:
         module = import_model(checkpoint)
         parse_pipeline(RAISED).run(module)
         return Side(str(path), module, checkpoint.weights)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"cannot be read: {error.strerror}",
-            where=str(path),
-            hint="Give an artifact, a checkpoint, or a file of the IR.",
-        ) from None
-    source = content if content.startswith(b"ML\xefR") else content.decode(errors="replace")
-    return Side(str(path), Module.parse(source, str(path)))
+    where, source = read_module_source(
+        str(path), "Give an artifact, a checkpoint, or a file of the IR."
+    )
+    return Side(where, Module.parse(source, where))
 
 
 def common_weights(found: Side, reference: Side, checkpoint: str | None) -> Weights:

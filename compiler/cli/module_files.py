@@ -1,23 +1,10 @@
-"""Reading modules from files and writing them to files or standard output."""
+"""Writing modules to files or standard output."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ingot.compiler.module_source import BYTECODE
 from ingot.errors import IngotError, UsageError
-
-if TYPE_CHECKING:
-    from ingot.ir import Module
-
-BYTECODE = b"ML\xefR"
-
-
-def read_module(file: str) -> "Module":
-    """Read and verify text or bytecode; `-` is standard input."""
-    from ingot.ir import Module
-
-    where, content = read_module_source(file)
-    return Module.parse(content, where=where)
 
 
 def write_result(
@@ -45,28 +32,6 @@ def render(
         is_readable = emit == "readable" or (emit is None and terminal)
         text = readable(value, locations) if is_readable else value.text(locations)
     return (text.rstrip("\n") + "\n").encode()
-
-
-def read_module_source(file: str) -> tuple[str, str | bytes]:
-    """Return the name of the source for errors, and its text or bytecode."""
-    if file == "-":
-        where, data = "standard input", sys.stdin.buffer.read()
-    else:
-        where = file
-        try:
-            data = Path(file).read_bytes()
-        except OSError as error:
-            raise UsageError(
-                f"cannot be read: {error.strerror}", where=file, hint="Give a file of the IR."
-            ) from None
-    if data.startswith(BYTECODE):
-        return where, data
-    try:
-        return where, data.decode()
-    except UnicodeDecodeError:
-        raise UsageError(
-            "is neither MLIR text nor MLIR bytecode", where=where, hint="Give a file of the IR."
-        ) from None
 
 
 def write_bytes(content: bytes, output: str | None) -> None:

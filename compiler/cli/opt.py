@@ -4,10 +4,11 @@ import argparse
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from ingot.compiler.module_source import read_module_source
 from ingot.errors import UsageError
 
 from .inspection_options import add_inspection_arguments, inspection_of
-from .module_files import read_module_source, render, write_bytes
+from .module_files import render, write_bytes
 
 if TYPE_CHECKING:
     from ingot.ir import Module

@@ -92,3 +92,9 @@ def test_what_cannot_be_compared(raised: Module, tmp_path: Path, capsys: Capture
     path = written(raised, tmp_path / "m.mlir")
     assert main(["bisect", str(tmp_path / "none.mlir"), "--against", path]) == 2
     assert "cannot be read: No such file" in capsys.readouterr().err
+    binary = tmp_path / "weights.bin"
+    binary.write_bytes(b"\x80\xff\x00")
+    assert main(["bisect", path, "--against", str(binary)]) == 2
+    said = capsys.readouterr().err
+    assert f"{binary}: is neither MLIR text nor MLIR bytecode" in said
+    assert "Give an artifact, a checkpoint, or a file of the IR." in said
