@@ -12,14 +12,15 @@ from .base import (
     Settings,
     Stage,
     Target,
-    find_target,
     run_passes,
-    target_names,
 )
+from .finding import find_target, target_names
+from .hardware import Hardware
 
 __all__ = [
     "Build",
     "Dtype",
+    "Hardware",
     "Kernel",
     "KvDtype",
     "ModelFacts",

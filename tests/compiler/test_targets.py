@@ -6,7 +6,7 @@ import pytest
 
 from ingot.errors import ExtensionError, UsageError
 from ingot.targets import Settings, find_target, target_names
-from ingot.targets.base import GROUP
+from ingot.targets.finding import GROUP
 
 
 def entry(name: str, value: str) -> EntryPoint:
