@@ -64,3 +64,9 @@ MODELS = Knob(
     Path("~/.cache/ingot/models"),
     "a folder for models that are fetched",
 )
+CACHE_DIR = Knob(
+    "INGOT_CACHE_DIR",
+    Path,
+    Path("~/.cache/ingot"),
+    "a folder for compiled programs, which a second compile or start then takes from it",
+)
