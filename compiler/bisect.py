@@ -139,19 +139,15 @@ def bisect(
     at a time.
     """
     sample = random_sample(shape_of(reference.module.step.type.results[0])[-1], seed=seed)
-    expected = sample.logits(reference.module, weights)
-    logits = sample.logits(found.module, weights)
+    expected, actual = (record(side.module, weights, sample) for side in (reference, found))
     differences = compare(
-        record(reference.module, weights, sample),
-        record(found.module, weights, sample),
-        sample,
-        metric=metric,
-        tolerance=tolerance,
+        expected.values, actual.values, sample, metric=metric, tolerance=tolerance
     )
-    error = relative_error(expected, logits, metric)
+    error = relative_error(expected.logits, actual.logits, metric)
     ranked = _ranked(found.module, differences)[:rank]
     effects = [
-        _effect(op, value, found.module, weights, sample, expected, metric) for op, value in ranked
+        _effect(op, value, found.module, weights, sample, expected.logits, metric)
+        for op, value in ranked
     ]
     return Bisection(
         tuple(differences),
@@ -162,7 +158,7 @@ def bisect(
             WeightEffect(symbols, op, module, without, error - without)
             for symbols, op, module, without in sorted(effects, key=lambda one: one[3])
         ),
-        _native_error(found, sample, weights, metric),
+        _native_error(found, sample, actual.logits, metric),
     )
 
 
@@ -230,13 +226,9 @@ def _float_version(value: Value, weights: Weights) -> Tensor | QuantTensor:
     return made
 
 
-def _native_error(found: Side, sample: Sample, weights: Weights, metric: str) -> float | None:
-    """Return how far the native executor lies from the interpreter of the same artifact."""
+def _native_error(found: Side, sample: Sample, expected: Tensor, metric: str) -> float | None:
+    """Return how far the native executor lies from the interpreter's logits of the artifact."""
     if found.artifact is None or CPU_PLAN not in found.artifact.files:
         return None
     native = native_logits(found.artifact, sample)
-    return (
-        None
-        if native is None
-        else relative_error(sample.logits(found.module, weights), native, metric)
-    )
+    return None if native is None else relative_error(expected, native, metric)

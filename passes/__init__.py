@@ -15,6 +15,7 @@ from .core import Pattern as Pattern
 from .core import Phase as Phase
 from .core import Pipeline as Pipeline
 from .core import Recorded as Recorded
+from .core import Recording as Recording
 from .core import Sample as Sample
 from .core import all_passes as all_passes
 from .core import blocks as blocks

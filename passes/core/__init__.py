@@ -15,6 +15,7 @@ from .dead_code import is_pure as is_pure
 from .dead_code import is_used as is_used
 from .divergence import Difference as Difference
 from .divergence import Recorded as Recorded
+from .divergence import Recording as Recording
 from .divergence import compare as compare
 from .divergence import first_divergence as first_divergence
 from .divergence import record as record

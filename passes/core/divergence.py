@@ -82,6 +82,17 @@ class Difference:
         return f"{self.found.operation}, {self.found.place}"
 
 
+@dataclass(frozen=True)
+class Recording:
+    """What running a sample gave: every recorded value, in order, and the logits.
+
+    The logits are those of `Sample.logits`.
+    """
+
+    values: list[Recorded]
+    logits: Tensor
+
+
 class Recorder:
     """Keeps the float values that have a row for each token, while a module runs."""
 
@@ -109,16 +120,16 @@ class Recorder:
         return self._hidden.get(value, ()) if number is None else (number,)
 
 
-def record(module: Module, weights: Weights, sample: Sample) -> list[Recorded]:
-    """Run the sample and return every recorded value, in order."""
+def record(module: Module, weights: Weights, sample: Sample) -> Recording:
+    """Run the sample once, and return its values and its logits."""
     recorder = Recorder(sample)
-    sample.logits(module, weights, recorder.watch)
+    logits = sample.logits(module, weights, recorder.watch)
     for one in reversed(recorder.results):
         one.needed |= one.leaves
         if one.needed:
             for number in one.reads:
                 recorder.results[number].needed = True
-    return recorder.results
+    return Recording(recorder.results, logits)
 
 
 def rows_of(datum: Any, kind: Type) -> Tensor | None:

@@ -81,8 +81,8 @@ def locate(
     """Return the operation of `after` at which it departs from `before`, None if none is found."""
     contract = one.promise()
     differences = compare(
-        record(before, weights, sample),
-        record(after, weights, sample),
+        record(before, weights, sample).values,
+        record(after, weights, sample).values,
         sample,
         metric=contract.metric,
         tolerance=contract.tolerance,

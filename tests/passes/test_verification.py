@@ -141,7 +141,7 @@ def test_a_callback_notes_every_check_and_stops(models: Models) -> None:
 def test_torch_and_lm_have_their_values_at_the_same_places(models: Models) -> None:
     model, sample = models("llama"), random_sample(97)
     before_, after = model.module(), model.module("raise")
-    reference, found = (record(m, model.weights, sample) for m in (before_, after))
+    reference, found = (record(m, model.weights, sample).values for m in (before_, after))
     differences = compare(reference, found, sample, tolerance=1e-9)
     assert len(differences) == len(found) > 30, "every value of lm has a counterpart in torch"
     assert max(one.error for one in differences) < 1e-12
@@ -155,7 +155,7 @@ def test_where_errors_add_up_the_largest_is_named(models: Models) -> None:
     coarse = plain.clone()
     text = f"quantize{{linear=none,embedding=none,overrides={LAYER}mlp.down_proj.weight=int4-g128}}"
     parse_pipeline(text).run(coarse)
-    reference, found = (record(m, model.weights, sample) for m in (plain, coarse))
+    reference, found = (record(m, model.weights, sample).values for m in (plain, coarse))
     budget = lossy("rms", 0.5)
     differences = compare(reference, found, sample, metric="rms", tolerance=budget.tolerance)
     culprit = first_divergence(differences, budget.tolerance)
