@@ -13,6 +13,7 @@ from ingot.ir import (
     Op,
     Quantize,
     QuantTensor,
+    Slice,
     Value,
     Weight,
     evaluate_weight,
@@ -182,11 +183,8 @@ def _ranked(module: Module, differences: list[Difference]) -> list[tuple[Op, Val
 def _places(op: Op) -> list[str]:
     """Return the module that `op` stands for, and those of its readers that only cut it up."""
     readers = [use.owner for value in op.results for use in value.uses]
-    return [source_of(one.location).module for one in (op, *readers) if one is op or _is_slice(one)]
-
-
-def _is_slice(op: object) -> bool:
-    return isinstance(op, Op) and str(op.operation.name) == "lm.slice"
+    cuts = [reader for reader in readers if isinstance(reader, Slice)]
+    return [source_of(one.location).module for one in (op, *cuts)]
 
 
 def _quantised(value: Value) -> Iterator[bool]:
