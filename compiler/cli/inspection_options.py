@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from ingot.compiler.inspection import Inspection
 
 ALL = "all"
+GENERIC = ("generic", "text")
+"""The names of MLIR's own form."""
 
 
 def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +49,7 @@ def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--emit",
-        choices=("readable", "generic", "text", "bytecode"),
+        choices=("readable", *GENERIC, "bytecode"),
         help="how a module is printed; default: readable on a terminal, generic (also called "
         "text) elsewhere",
     )
@@ -70,6 +72,6 @@ def inspection_of(arguments: argparse.Namespace) -> "Inspection":
         stop_after=arguments.stop_after,
         verify=arguments.verify_passes,
         locations=arguments.locations,
-        generic=arguments.emit == "generic",
+        generic=arguments.emit in GENERIC,
         debug=knobs.DEBUG.get(),
     )

@@ -70,6 +70,18 @@ def test_modules_and_changes_are_printed(imported: str, capsys: Captured) -> Non
     assert "// model.layers.0.mlp.down_proj (transformers/" in last
 
 
+@pytest.mark.parametrize("form", ["generic", "text"])
+def test_modules_are_printed_in_the_form_asked_for(
+    imported: str, capsys: Captured, form: str
+) -> None:
+    """Both are names of MLIR's own form."""
+    command = ["opt", imported, "--pipeline", "raise", "--print-after", "-o", "/dev/null"]
+    assert main([*command, "--emit", form]) == 0
+    said = capsys.readouterr().err
+    assert "---- after raise ----" in said and "func.func @step" in said
+    assert "%gate_proj.0" not in said
+
+
 @pytest.mark.parametrize(
     ("level", "expected", "absent"),
     [
