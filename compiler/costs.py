@@ -27,6 +27,7 @@ def _cost(op: Op, tokens: int, context: int) -> Cost:
     try:
         return op.cost(tokens, context)
     except NotImplementedError:
+        # An op of somebody else's need not state a cost; estimates go on without it.
         return Cost()
 
 
