@@ -85,6 +85,7 @@ class Inspector:
         self._verify: Callback | None = None
         self._text = ""
         self._measures = Measures({})
+        self._seen: Module | None = None
         self.layer: Graph | None = None
         self._start = 0.0
 
@@ -118,7 +119,8 @@ class Inspector:
             self._print(f"before {one}", self._rendered(module))
         if self._wanted.changes:
             self._text = self._rendered(module)
-        self._measures = measure_module(module, self._wanted.report)
+        if module is not self._seen:
+            self._measures = measure_module(module, self._wanted.report)
         self._keep_layer(module)
         if self._verify is not None:
             self._verify(one, module, "before")
@@ -139,6 +141,8 @@ class Inspector:
             self._print(f"after {one}", self._rendered(module))
         if self._verify is not None:
             self._verify(one, module, "after")
+        # Nothing happens to a module between two passes: the next need not measure it again.
+        self._measures, self._seen = measures, module
 
     def _keep_layer(self, module: Module) -> None:
         """Keep a layer as it is when no linear is left in torch: before the other passes."""
