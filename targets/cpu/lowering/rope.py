@@ -3,10 +3,10 @@
 from ingot.ir import Attention, Op, OpResult, Rope, Slice, Value
 from ingot.targets.cpu.kernels.rope import Rotation, rope_kernel, rope_table_kernel
 from ingot.targets.cpu.plan import Units
+from ingot.targets.expressions import expression_key
 
 from .arguments import View, read, step_input, stride, update
 from .context import Context
-from .expressions import expression_key
 from .rowwise import launch_rows, name_of, new_result, result, source
 from .weights import add_vector
 

@@ -7,10 +7,10 @@ import torch
 from ingot.ir import BF16Type, F16Type, F32Type, Value, encoding_of, logical_type, shape_of
 from ingot.targets.base import PackedWeight
 from ingot.targets.cpu.packing import Packing, packing_for
+from ingot.targets.expressions import expression_key, expression_name
 
 from .arguments import Argument, weight
 from .context import Context, padded
-from .expressions import expression_key, expression_name
 
 VECTOR = "vector"
 """Not a packing of matrices: float32 numbers one after the other, padded to 16."""
