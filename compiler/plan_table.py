@@ -3,26 +3,23 @@
 from ingot.ir import Cost
 
 from .dry_run import Planned
-from .table import format_kinds, megabytes
+from .table import format_architecture, format_kinds, format_machine, megabytes
+
+WIDTH = 17
+"""Of the names of the facts."""
 
 
 def format_plan(planned: Planned) -> str:
     """Return the summary that `ingot compile --dry-run` prints."""
-    architecture = planned.architecture
-    shape = ", ".join(
-        f"{key} {architecture[key]}"
-        for key in ("layers", "hidden_size", "heads", "kv_heads", "vocab_size", "max_positions")
-        if key in architecture
-    )
     lines = [
         f"{planned.name}: {megabytes(planned.bytes)} ({planned.bytes:,} bytes), "
         f"{planned.parameters:,} parameters; nothing was written",
-        f"architecture     {architecture['model_type']}: {shape}",
+        f"architecture     {format_architecture(planned.architecture)}",
         f"pipeline         {planned.pipeline}",
         "",
         *format_kinds(planned.kinds),
         "",
-        *_machine_lines(planned),
+        *format_machine(planned.memory, planned.kernels, WIDTH),
     ]
     for context, cost in planned.decode.items():
         lines.append(f"decode at {context:<6} {_cost(cost)}")
@@ -32,24 +29,6 @@ def format_plan(planned: Planned) -> str:
         f"{megabytes(planned.peak_memory)} at most"
     )
     return "\n".join(lines)
-
-
-def _machine_lines(planned: Planned) -> list[str]:
-    memory = planned.memory
-    if not memory:
-        return []
-    kernels = ", ".join(
-        f"{level} {entry['count']} ({megabytes(entry['bytes'])})"
-        for level, entry in planned.kernels.items()
-    )
-    return [
-        f"memory           {megabytes(memory['weights'])} weights, "
-        f"{memory['kv_cache_per_token']:,} bytes of {memory['kv_cache_dtype']} KV cache a token, "
-        f"{memory['activations_per_row']:,} bytes of activations a row",
-        f"plan             {memory['launches_per_step']} launches a step, "
-        f"{memory['barriers_per_step']} barriers",
-        f"kernels          {kernels}",
-    ]
 
 
 def _cost(cost: Cost) -> str:

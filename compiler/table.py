@@ -1,6 +1,7 @@
-"""A compile's report as a table for the terminal."""
+"""A compile's report, and what is known of artifacts, as lines for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .report import LayerKind, Report
 
@@ -61,6 +62,35 @@ def format_kinds(kinds: Sequence[LayerKind]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def format_architecture(architecture: Mapping[str, Any]) -> str:
+    """Return the model's type and its sizes, those that the manifest knows, as one line."""
+    sizes = ("layers", "hidden_size", "heads", "kv_heads", "vocab_size", "max_positions")
+    shape = ", ".join(f"{key} {architecture[key]}" for key in sizes if key in architecture)
+    return f"{architecture['model_type']}: {shape}"
+
+
+def format_machine(memory: Mapping[str, Any], kernels: Mapping[str, Any], width: int) -> list[str]:
+    """Return lines on memory, plan and kernels, their names `width` wide; none without a plan.
+
+    `memory` and `kernels` are what `plan_facts` says of an artifact.
+    """
+    if not memory:
+        return []
+    levels = ", ".join(
+        f"{level} {entry['count']} ({megabytes(entry['bytes'])})"
+        for level, entry in kernels.items()
+    )
+    facts = {
+        "memory": f"{megabytes(memory['weights'])} weights, "
+        f"{memory['kv_cache_per_token']:,} bytes of {memory['kv_cache_dtype']} KV cache a token, "
+        f"{memory['activations_per_row']:,} bytes of activations a row",
+        "plan": f"{memory['launches_per_step']} launches a step, "
+        f"{memory['barriers_per_step']} barriers",
+        "kernels": levels,
+    }
+    return [name.ljust(width) + fact for name, fact in facts.items()]
 
 
 def _row(kind: LayerKind) -> tuple[str, ...]:

@@ -7,10 +7,12 @@ from typing import Any
 from ingot.compiler.plan_facts import describe_artifact
 from ingot.compiler.records import CheckRecord
 from ingot.compiler.report import kinds_from_json
-from ingot.compiler.table import format_kinds, megabytes
+from ingot.compiler.table import format_architecture, format_kinds, format_machine, megabytes
 from ingot.runtime.artifact import Artifact
 
 HELP = "show what is in an artifact"
+WIDTH = 14
+"""Of the names of the facts."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,15 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def format_facts(facts: dict[str, Any]) -> str:
     """Return the facts as text."""
-    architecture, report = facts["architecture"], facts["report"]
-    shape = ", ".join(
-        f"{key} {architecture[key]}"
-        for key in ("layers", "hidden_size", "heads", "kv_heads", "vocab_size", "max_positions")
-        if key in architecture
-    )
+    report = facts["report"]
     lines = [
         f"name          {facts['name']} (ingot {facts['ingot_version']})",
-        f"architecture  {architecture['model_type']}: {shape}",
+        f"architecture  {format_architecture(facts['architecture'])}",
         f"task          {_task(facts)}",
         f"parameters    {report['parameters']:,}",
         f"encodings     {_encodings(facts['encodings'])}",
@@ -47,7 +44,7 @@ def format_facts(facts: dict[str, Any]) -> str:
         f"read a token  {megabytes(report['bytes_read_per_token'])} of weights",
     ]
     if "memory" in facts:
-        lines += _machine_lines(facts)
+        lines += format_machine(facts["memory"], facts["kernels"], WIDTH)
     lines.append(f"pipeline      {facts['pipeline']}")
     if "verification" in facts:
         lines.append(f"verified      {_verified(facts['verification'])}")
@@ -94,19 +91,3 @@ def _encodings(encodings: dict[str, Any]) -> str:
     elif any(name.startswith("int") for name in encodings["compiled"]):
         became = "encoded anew"
     return f"the checkpoint stores {stored}: {became}"
-
-
-def _machine_lines(facts: dict[str, Any]) -> list[str]:
-    memory = facts["memory"]
-    kernels = ", ".join(
-        f"{level} {entry['count']} ({megabytes(entry['bytes'])})"
-        for level, entry in facts["kernels"].items()
-    )
-    return [
-        f"memory        {megabytes(memory['weights'])} weights, "
-        f"{memory['kv_cache_per_token']:,} bytes of {memory['kv_cache_dtype']} KV cache a token, "
-        f"{memory['activations_per_row']:,} bytes of activations a row",
-        f"plan          {memory['launches_per_step']} launches a step, "
-        f"{memory['barriers_per_step']} barriers",
-        f"kernels       {kernels}",
-    ]
