@@ -18,13 +18,17 @@ from ingot.ir.ops.add import Add
 from ingot.ir.ops.add_constant import AddConstant
 from ingot.ir.ops.add_layer_norm import AddLayerNorm
 from ingot.ir.ops.add_rms_norm import AddRmsNorm
+from ingot.ir.ops.all_gather import AllGather
+from ingot.ir.ops.all_reduce import AllReduce
 from ingot.ir.ops.arrange import Arrange
 from ingot.ir.ops.arrange_rows import ArrangeRows
 from ingot.ir.ops.attention import Attention
 from ingot.ir.ops.causal_conv import CausalConv
+from ingot.ir.ops.combine import Combine
 from ingot.ir.ops.concat import Concat
 from ingot.ir.ops.convert import Convert
 from ingot.ir.ops.delta_rule import DeltaRule
+from ingot.ir.ops.dispatch import Dispatch
 from ingot.ir.ops.embedding import Embedding
 from ingot.ir.ops.expert_rows import ExpertRows
 from ingot.ir.ops.experts import Experts
@@ -34,10 +38,14 @@ from ingot.ir.ops.glu import Glu
 from ingot.ir.ops.l2_normalize import L2Normalize
 from ingot.ir.ops.layer_norm import LayerNorm
 from ingot.ir.ops.linear import Linear
+from ingot.ir.ops.local_ids import LocalIds
+from ingot.ir.ops.merge_attention import MergeAttention
 from ingot.ir.ops.mul import Mul
 from ingot.ir.ops.neg_exp import NegExp
+from ingot.ir.ops.partial_attention import PartialAttention
 from ingot.ir.ops.pool import Pool
 from ingot.ir.ops.quantize import Quantize
+from ingot.ir.ops.reduce_scatter import ReduceScatter
 from ingot.ir.ops.reshape import Reshape
 from ingot.ir.ops.rms_norm import RmsNorm
 from ingot.ir.ops.rope import Rope
@@ -46,6 +54,8 @@ from ingot.ir.ops.route import Route
 from ingot.ir.ops.scale import Scale
 from ingot.ir.ops.select_rows import SelectRows
 from ingot.ir.ops.selective_scan import SelectiveScan
+from ingot.ir.ops.send_recv import SendRecv
+from ingot.ir.ops.shard import Shard
 from ingot.ir.ops.shift import Shift
 from ingot.ir.ops.slice import Slice
 from ingot.ir.ops.softcap import Softcap
@@ -69,6 +79,7 @@ from .checks import (
     require_same_type,
     require_vector,
 )
+from .collectives import axis_of
 from .costs import bits_of, bytes_of, elements_of, traffic
 from .dialect import LM, BatchType, Quant
 from .encoding import (
@@ -83,6 +94,7 @@ from .encoding import (
 from .fields import InvalidOp
 from .functions import ACTIVATIONS
 from .locations import Source, fused_location, source_of, sources_of
+from .mesh import AXES, DATA_AXES, Mesh
 from .mlir import (
     DYNAMIC,
     Attribute,
@@ -150,6 +162,7 @@ from .pieces import Piece, parse_pieces
 from .quant_tensor import QuantTensor, concatenate
 from .references import rounded_as, split_heads, tensor_of, with_weights
 from .rounding import quantize, round_activations
+from .sharding import Part, Sharding, clear_shardings, set_shardings, shardings_of
 from .states import carries_state
 from .types import (
     activation_type,
@@ -160,6 +173,7 @@ from .types import (
     is_per_token,
     is_rounded,
     logical_type,
+    resized_type,
     shape_of,
     step_inputs,
     tensor_type,
@@ -171,6 +185,8 @@ __all__ = [
     "ACTIVATION",
     "ACTIVATIONS",
     "ACTIVATION_GROUP",
+    "AXES",
+    "DATA_AXES",
     "DYNAMIC",
     "GROUP_SIZES",
     "LM",
@@ -180,6 +196,8 @@ __all__ = [
     "AddConstant",
     "AddLayerNorm",
     "AddRmsNorm",
+    "AllGather",
+    "AllReduce",
     "Arrange",
     "ArrangeRows",
     "Attention",
@@ -192,6 +210,7 @@ __all__ = [
     "BlockArgument",
     "BoolAttr",
     "CausalConv",
+    "Combine",
     "Concat",
     "Context",
     "Convert",
@@ -199,6 +218,7 @@ __all__ = [
     "CustomEncoding",
     "Datum",
     "DeltaRule",
+    "Dispatch",
     "Embedding",
     "Encoding",
     "ExecutionEngine",
@@ -225,8 +245,11 @@ __all__ = [
     "L2Normalize",
     "LayerNorm",
     "Linear",
+    "LocalIds",
     "Location",
     "MLIRError",
+    "MergeAttention",
+    "Mesh",
     "MlirModule",
     "Module",
     "Mul",
@@ -237,6 +260,8 @@ __all__ = [
     "OpResult",
     "OpView",
     "Operation",
+    "Part",
+    "PartialAttention",
     "PassManager",
     "PatternRewriter",
     "Piece",
@@ -246,6 +271,7 @@ __all__ = [
     "QuantTensor",
     "Quantize",
     "RankedTensorType",
+    "ReduceScatter",
     "Reshape",
     "RewritePatternSet",
     "RmsNorm",
@@ -255,7 +281,10 @@ __all__ = [
     "Scale",
     "SelectRows",
     "SelectiveScan",
+    "SendRecv",
     "ShapedType",
+    "Shard",
+    "Sharding",
     "Shift",
     "Slice",
     "Softcap",
@@ -279,6 +308,7 @@ __all__ = [
     "apply_patterns_and_fold_greedily",
     "arith",
     "attribute_of",
+    "axis_of",
     "before",
     "bits_of",
     "build_module",
@@ -286,6 +316,7 @@ __all__ = [
     "bytes_of",
     "carries_state",
     "cf",
+    "clear_shardings",
     "columns_of",
     "concatenate",
     "elements_of",
@@ -325,12 +356,15 @@ __all__ = [
     "require_positive",
     "require_same_type",
     "require_vector",
+    "resized_type",
     "rewrite",
     "round_activations",
     "rounded_as",
     "run_step",
     "scf",
+    "set_shardings",
     "shape_of",
+    "shardings_of",
     "source_of",
     "sources_of",
     "split_heads",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from ingot.errors import IngotError
 
 from .dialect import LM
+from .mesh import Mesh
 from .mlir import (
     Context,
     InsertionPoint,
@@ -16,6 +17,7 @@ from .mlir import (
     MlirModule,
     Operation,
     OpView,
+    StringAttr,
     func,
     torch_dialect,
 )
@@ -23,6 +25,8 @@ from .ops import all_operations
 from .types import step_inputs
 
 STEP = "step"
+MESH = "lm.mesh"
+"""The attribute of the step that names the mesh whose devices all run it."""
 
 
 class InvalidModuleError(IngotError):
@@ -91,6 +95,22 @@ class Module:
             if function.name.value == STEP:
                 return function
         raise InvalidModuleError(f"has no function @{STEP}", where="module", hint=_HINT)
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The mesh whose devices all run the step; None where it is the program of one device."""
+        for function in self.functions:
+            if function.name.value == STEP and MESH in function.attributes:
+                return Mesh.parse(str(StringAttr(function.attributes[MESH]).value))
+        return None
+
+    def set_mesh(self, mesh: Mesh | None) -> None:
+        """Say that the step is the program of each device of `mesh`; None: of a single one."""
+        attributes = self.step.attributes
+        if mesh is not None:
+            attributes[MESH] = StringAttr.get(str(mesh), self.context)
+        elif MESH in attributes:
+            del attributes[MESH]
 
     def text(self, locations: bool = False) -> str:
         """Return the module as MLIR text that `parse` reads back."""

@@ -45,13 +45,22 @@ class Place(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Cost:
-    """Work of one operation: floating-point operations, and bytes read and written once each."""
+    """Work of one operation on one device.
+
+    Floating-point operations, bytes of memory read and written once each, and the bytes that the
+    device sends to others (as many arrive), as rings and all-to-alls move them.
+    """
 
     flops: float = 0.0
     bytes: float = 0.0
+    link_bytes: float = 0.0
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+        return Cost(
+            self.flops + other.flops,
+            self.bytes + other.bytes,
+            self.link_bytes + other.link_bytes,
+        )
 
 
 def _constraint(annotation: Any) -> Any:
@@ -76,6 +85,11 @@ class Op(LM.Operation):  # type: ignore[misc, name-defined]
     """Whether its last result may be a rounded activation."""
     row_wise = False
     """Whether a row of its results depends on the same rows of its operands alone."""
+    collective = False
+    """Whether it depends on which devices of a mesh run it: it has `across`, not `reference`.
+
+    Such an operation has an attribute `axis`, the axis of the mesh that the devices lie along.
+    """
 
     def __init_subclass__(cls, *, name: str | None = None, **options: Any) -> None:
         declared = dict(cls.__annotations__)
@@ -157,6 +171,16 @@ class Op(LM.Operation):  # type: ignore[misc, name-defined]
         `inputs` are in operand order, absent optional operands left out.
         """
         raise NotImplementedError(f"{self.OPERATION_NAME} has no reference")
+
+    def across(
+        self, inputs: "Sequence[Sequence[Datum]]", coordinates: Sequence[Mapping[str, int]]
+    ) -> "list[Datum | tuple[Datum, ...]]":
+        """Compute the results of all devices of one group: those along `axis`, in their order.
+
+        `inputs[d]` are the operands' values on device d, as for `reference`; `coordinates[d]` is
+        its place along every axis of the mesh.  Only a collective operation has this.
+        """
+        raise NotImplementedError(f"{self.OPERATION_NAME} is not collective")
 
     def decompose(self) -> Value | tuple[Value, ...] | None:
         """Build simpler operations that compute the results, and return those values.

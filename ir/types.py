@@ -72,6 +72,15 @@ def shape_of(value: Value | Type) -> list[int]:
     return list(logical_type(value).shape)
 
 
+def resized_type(value: Value | Type, dim: int, size: int) -> Type:
+    """Return the type of a plain or encoded tensor with another size in one dimension."""
+    shape = shape_of(value)
+    shape[dim] = size
+    resized = tensor_type(shape, logical_type(value).element_type)
+    encoding = encoding_of(value)
+    return resized if encoding is None else Quant.of(resized, encoding)
+
+
 def columns_of(value: Value | Type) -> int:
     """Return the size of the last dimension: the features of an activation, K of a weight."""
     return shape_of(value)[-1]

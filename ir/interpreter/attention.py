@@ -46,6 +46,19 @@ class Scoring:
     slopes: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which tokens of a sequence a device keeps: page p of `page_tokens` where p % size = place."""
+
+    place: int
+    size: int
+    page_tokens: int
+
+    def keeps(self, first: int, end: int) -> Tensor:
+        """Return whether each of the tokens at positions first … end - 1 is kept."""
+        return torch.arange(first, end) // self.page_tokens % self.size == self.place
+
+
 def ragged_attention(
     q: Tensor,
     k: Tensor,
@@ -70,20 +83,79 @@ def ragged_attention(
     return torch.cat(outputs)
 
 
+def ragged_partial_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    batch: Batch,
+    *,
+    layer: int,
+    scoring: Scoring,
+    sight: Sight,
+    share: Share,
+) -> tuple[Tensor, Tensor]:
+    """Return attention over the tokens that `share` keeps, and the log of the sums of exp(score).
+
+    Shapes as `ragged_attention`, the second `[T, heads]`: -inf where a token sees none of those
+    kept, whose result is 0.  Caches have a row for every token, NaN for those that are not kept.
+    """
+    outputs, sums = [], []
+    for sequence, (start, end) in enumerate(batch.spans()):
+        past = batch.cached(sequence, layer)
+        gone = ~share.keeps(past, past + end - start).view(-1, 1, 1)
+        own_k, own_v = (one[start:end].masked_fill(gone, torch.nan) for one in (k, v))
+        all_k, all_v = batch.append(sequence, layer, own_k, own_v)
+        places = torch.where(share.keeps(0, len(all_k)))[0]
+        y, lse = _attend_to(
+            q[start:end], all_k[places], all_v[places], places, len(all_k), scoring, sight
+        )
+        outputs.append(y)
+        sums.append(lse)
+    return torch.cat(outputs), torch.cat(sums)
+
+
 def _attend(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring, sight: Sight) -> Tensor:
     """Return the attention of the last tokens of one sequence, q, over all of it, k and v."""
-    (tokens, heads), end = q.shape[:2], k.shape[0]
-    group = heads // k.shape[1]
-    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    heads, end = q.shape[1], k.shape[0]
+    v = v.repeat_interleave(heads // k.shape[1], dim=1)
+    scores = _scores(q, k, torch.arange(end), end, scoring, sight)
+    if scoring.sinks is not None:
+        scores = torch.cat([scores, _sinks(scoring.sinks, scores)], dim=-1)
+    weights = torch.softmax(scores, dim=-1)[..., :end]
+    return torch.einsum("htn,nhd->thd", weights, v)
+
+
+def _attend_to(
+    q: Tensor, k: Tensor, v: Tensor, places: Tensor, end: int, scoring: Scoring, sight: Sight
+) -> tuple[Tensor, Tensor]:
+    """Return the attention over the keys at `places`, and log-sum-exp `[tokens, heads]`."""
+    v = v.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+    scores = _scores(q, k, places, end, scoring, sight)
+    if scoring.sinks is not None:
+        scores = torch.cat([scores, _sinks(scoring.sinks, scores)], dim=-1)
+    lse = torch.logsumexp(scores, dim=-1)
+    weights = torch.exp(scores - lse.nan_to_num(neginf=0.0).unsqueeze(-1))[..., : len(places)]
+    return torch.einsum("htn,nhd->thd", weights, v), lse.T
+
+
+def _scores(
+    q: Tensor, k: Tensor, places: Tensor, end: int, scoring: Scoring, sight: Sight
+) -> Tensor:
+    """Return the scores `[heads, tokens, keys]` of the last tokens before `end`.
+
+    The keys are those of the tokens at `places`; what a token does not see has -inf.
+    """
+    tokens, heads = q.shape[:2]
+    k = k.repeat_interleave(heads // k.shape[1], dim=1)
     scores = torch.einsum("thd,nhd->htn", q, k) * scoring.scale
     if scoring.softcap:
         scores = torch.tanh(scores / scoring.softcap) * scoring.softcap
     if scoring.slopes is not None:
-        distance = torch.arange(end) - torch.arange(end - tokens, end).unsqueeze(1)
+        distance = places - torch.arange(end - tokens, end).unsqueeze(1)
         scores = scores + scoring.slopes.to(scores.dtype).view(heads, 1, 1) * distance
-    scores = scores.masked_fill(sight.hidden(end - tokens, end), float("-inf"))
-    if scoring.sinks is not None:
-        sink = scoring.sinks.to(scores.dtype).view(heads, 1, 1).expand(heads, tokens, 1)
-        scores = torch.cat([scores, sink], dim=-1)
-    weights = torch.softmax(scores, dim=-1)[..., :end]
-    return torch.einsum("htn,nhd->thd", weights, v)
+    return scores.masked_fill(sight.hidden(end - tokens, end)[:, places], float("-inf"))
+
+
+def _sinks(sinks: Tensor, scores: Tensor) -> Tensor:
+    heads, tokens = scores.shape[:2]
+    return sinks.to(scores.dtype).view(heads, 1, 1).expand(heads, tokens, 1)

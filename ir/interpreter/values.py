@@ -54,6 +54,11 @@ class Batch:
         """Replace what a sequence carries under `name`."""
         self.states[sequence][layer, name] = state
 
+    def cached(self, sequence: int, layer: int) -> int:
+        """Return how many tokens of a sequence the cache of `layer` holds."""
+        cache = self.caches[sequence]
+        return len(cache[layer][0]) if layer in cache else 0
+
     def append(self, sequence: int, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add k and v `[tokens, kv_heads, head_dim]` to a cache and return all of it."""
         cache = self.caches[sequence]

@@ -16,7 +16,10 @@ from ingot.ir.types import activation_type, columns_of, shape_of
 
 
 class Embedding(Op, name="embedding"):
-    """`table[tokens]` in f32; the table `[vocabulary, features]` may be encoded."""
+    """`table[tokens]` in f32; the table `[vocabulary, features]` may be encoded.
+
+    The row of token -1 is zeros: what `lm.local_ids` makes of tokens that another device holds.
+    """
 
     tokens: Value
     table: Value
@@ -39,9 +42,10 @@ class Embedding(Op, name="embedding"):
 
     def reference(self, *inputs: Datum) -> Tensor:
         tokens, table = tensor_of(inputs[0]).long(), inputs[1]
+        missing, present = (tokens == -1).unsqueeze(-1), tokens.masked_fill(tokens == -1, 0)
         if isinstance(table, QuantTensor):
-            return table.rows(tokens).dequantize()
-        rows = tensor_of(table)[tokens]
+            return table.rows(present).dequantize().masked_fill(missing, 0.0)
+        rows = tensor_of(table)[present].masked_fill(missing, 0.0)
         # An oracle in float64 may have computed the table.
         return rows if rows.dtype == torch.float64 else rows.to(torch.float32)
 

@@ -19,5 +19,7 @@ def test_every_operation_says_what_it_means_and_costs() -> None:
         assert operation.__doc__, name
         assert operation.check is not Op.check, name
         assert operation.cost is not Op.cost, name
-        if name != "lm.weight":
+        if operation.collective:
+            assert operation.across is not Op.across, name
+        elif name != "lm.weight":
             assert operation.reference is not Op.reference, name
