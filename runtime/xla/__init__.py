@@ -1,0 +1,1 @@
+"""Artifacts compiled by XLA, run through PJRT; jax never takes part."""
