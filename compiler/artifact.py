@@ -25,6 +25,9 @@ from ingot import __version__
 from ingot.errors import ArtifactError, UsageError
 from ingot.runtime import artifact_format as form
 
+NO_DIGEST = "0" * 64
+"""As long as a SHA-256 in hexadecimal: stands for one where no bytes are read or made."""
+
 
 @dataclass(frozen=True)
 class WeightEntry:
@@ -71,17 +74,13 @@ def write_artifact(
 def artifact_sizes(contents: Contents) -> dict[str, int]:
     """Return the exact bytes of every file that `write_artifact` would write; no weight is made."""
     sizes = {name: len(data) for name, data in contents.files.items()}
-    entries = {name: form.FileEntry(size, sha256=_NO_DIGEST) for name, size in sizes.items()}
+    entries = {name: form.FileEntry(size, sha256=NO_DIGEST) for name, size in sizes.items()}
     total = _weight_bytes(contents.weights)
-    chunks = (_NO_DIGEST,) * -(-total // form.CHUNK_BYTES)
+    chunks = (NO_DIGEST,) * -(-total // form.CHUNK_BYTES)
     entries[form.WEIGHTS] = form.FileEntry(total, chunks=chunks)
     sizes[form.WEIGHTS] = total
     sizes[form.MANIFEST] = len(_manifest_text(contents.manifest, entries))
     return sizes
-
-
-_NO_DIGEST = "0" * 64
-"""As long as a SHA-256 in hexadecimal."""
 
 
 def check_destination(destination: Path) -> None:

@@ -1,6 +1,5 @@
 """From a checkpoint to an artifact: import, the target's stages, then writing."""
 
-import resource
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from .artifact import Contents, check_destination, write_artifact
 from .full_report import details_of
 from .kinds import layer_kinds
 from .manifest import describe, model_files
+from .peak_memory import peak_memory
 from .report import Report
 from .stages import CompileOptions as CompileOptions
 from .stages import Progress as Progress
@@ -53,7 +53,7 @@ def compile_model(
         step_bytes=sum(weight.step_bytes for weight in build.program.weights),
         levels=build.settings.levels,
         seconds=time.monotonic() - start,
-        peak_memory=_peak_memory(),
+        peak_memory=peak_memory(),
         passes=tuple(lowering.inspector.records),
         checks=tuple(checks),
         details=details_of(build, lowering.inspector) if options.inspection.report else {},
@@ -79,8 +79,3 @@ def _write(
             Contents(files, entries, manifest),
             lambda name: progress("write", places[name], len(names)),
         )
-
-
-def _peak_memory() -> int:
-    """Return the most bytes that were resident at once in this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,7 +1,6 @@
 """A compile without weights: everything is planned, and nothing of them but headers is read."""
 
 import json
-import resource
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,16 +11,16 @@ from ingot.ir import Cost
 from ingot.runtime.artifact_format import CPU_PLAN
 from ingot.targets import find_target
 
-from .artifact import Contents, WeightEntry, artifact_sizes
+from .artifact import NO_DIGEST, Contents, WeightEntry, artifact_sizes
 from .costs import step_cost
 from .kinds import layer_kinds
 from .manifest import describe, model_files
+from .peak_memory import peak_memory
 from .plan_facts import kernel_facts, memory_facts
 from .report import LayerKind
 from .stages import CompileOptions, Progress, check_options, lower_model, open_front, quiet
 
 CONTEXT = 1024
-NO_DIGEST = "0" * 64
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def plan_model(
         prefill=step_cost(build.module, min(PREFILL_TOKENS, most)),
         front_seconds=front_seconds,
         seconds=time.monotonic() - start,
-        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory=peak_memory(),
     )
 
 
