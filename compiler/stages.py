@@ -8,7 +8,7 @@ from ingot.errors import UnsupportedError, UsageError
 from ingot.ir import Encoding, Module, shape_of
 from ingot.models import Checkpoint, import_model, open_checkpoint
 from ingot.passes import Pass, Phase, parse_pipeline, random_sample
-from ingot.targets import Build, ModelFacts, Settings, Target, find_target
+from ingot.targets import AUTO, Build, ModelFacts, Settings, Target, check_mesh, find_target
 
 from .inspection import Inspection, Inspector, check_names, cut
 from .pooled_head import with_defaults
@@ -57,7 +57,15 @@ class Lowering:
 
 def check_options(target: Target, settings: Settings) -> None:
     """Raise `UsageError` for options that no model could make right, before any work is done."""
-    parse_pipeline(target.pipeline(settings))
+    for name in target.ignores:
+        if getattr(settings, name) != getattr(Settings, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} means nothing to target {target.label}",
+                hint="Leave it away, or choose another --target.",
+            )
+    check_mesh(target, settings)
+    if settings.mesh != AUTO:
+        parse_pipeline(target.pipeline(settings))
     for level in settings.levels:
         if level not in target.levels:
             raise UsageError(

@@ -16,8 +16,12 @@ from .base import (
 )
 from .finding import find_target, target_names
 from .hardware import Hardware
+from .meshes import check_mesh, mesh_of
+from .settings import AUTO, STEP_SETTINGS
 
 __all__ = [
+    "AUTO",
+    "STEP_SETTINGS",
     "Build",
     "Dtype",
     "Hardware",
@@ -30,7 +34,9 @@ __all__ = [
     "Settings",
     "Stage",
     "Target",
+    "check_mesh",
     "find_target",
+    "mesh_of",
     "run_passes",
     "target_names",
 ]

@@ -115,6 +115,7 @@ class Target:
     `name` is that of the family, `variant` tells its members apart.  `devices` is how many devices
     a mesh must have; 0: any number.  `mesh` is the mesh where the user names none.  `hardware` is
     what is published of one device, None where nothing is known before the program runs.
+    `ignores` are the settings that mean nothing to the target, and are refused.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Target:
     devices: int = 1
     mesh: str = ""
     hardware: Hardware | None = None
+    ignores: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

@@ -10,6 +10,16 @@ KvDtype = Literal["auto", "float32", "bfloat16", "int8"]
 
 AUTO = "auto"
 
+STEP_SETTINGS = (
+    "sequence_parallel",
+    "context",
+    "kv_pages",
+    "decode_batches",
+    "prefill_tokens",
+    "activations",
+)
+"""What only targets of several devices, or of steps of fixed sizes, make anything of."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -27,6 +37,7 @@ class Settings:
     most tokens of a sequence, 0 for the model's; `kv_pages` the pages of the KV cache, 0 for the
     target's choice.  `decode_batches` and `prefill_tokens` are the sizes of the steps that a target
     of static shapes compiles: sequences of a decoding step, tokens of any other; empty: its own.
+    `activations` says whether the inputs of linears with integer weights are rounded to 8 bits.
     """
 
     linear: str = "auto"
@@ -43,6 +54,7 @@ class Settings:
     kv_pages: int = 0
     decode_batches: tuple[int, ...] = ()
     prefill_tokens: tuple[int, ...] = ()
+    activations: Literal["auto", "float", "int8"] = "auto"
 
     def passes(self, default: str) -> str:
         """Return the text of the passes to run, where `default` is that of the target's own."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ingot.runtime.cpu_level import supported_levels
 
+from .device_options import add_device_arguments, device_settings
 from .inspection_options import add_inspection_arguments, inspection_of
 from .interrupts import noting_interrupts
 from .module_files import write_result
@@ -29,7 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(SmolLM2-135M-Instruct) or builtin:minilm (all-MiniLM-L6-v2, for embeddings)",
     )
     parser.add_argument("-o", "--output", metavar="OUT", help="the artifact; default: NAME.ingot")
-    parser.add_argument("--target", default="cpu", help="what to compile for (default: cpu)")
+    parser.add_argument(
+        "--target",
+        default="cpu",
+        metavar="FAMILY[:VARIANT]",
+        help="what to compile for: cpu, xla:cpu, tpu:v5e-8, xla:h100, … (default: cpu)",
+    )
+    add_device_arguments(parser)
     _add_encoding_arguments(parser)
     _add_pipeline_arguments(parser)
     _add_outcome_arguments(parser)
@@ -158,6 +165,7 @@ def _options(arguments: argparse.Namespace) -> "CompileOptions":
         levels=_levels(arguments.levels),
         pipeline=arguments.pipeline,
         added=tuple(arguments.add_pass),
+        **device_settings(arguments),
     )
     return CompileOptions(
         arguments.target, settings, replace(inspection_of(arguments), report=bool(arguments.report))

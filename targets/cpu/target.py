@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ingot.ir import BF16Type, Linear, Quant, logical_type
 from ingot.passes import decompose_unknown
 from ingot.targets.base import Build, PackedWeight, Settings, Stage, Target, run_passes
+from ingot.targets.settings import STEP_SETTINGS
 
 from .codegen import compile_levels
 from .kernel import Kernel
@@ -92,4 +93,5 @@ TARGET = Target(
         Stage("kernels", _generate),
     ),
     pack=_pack,
+    ignores=STEP_SETTINGS,
 )

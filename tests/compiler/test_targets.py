@@ -22,7 +22,7 @@ def test_the_cpu_is_a_folder() -> None:
 def test_an_entry_point_adds_a_target() -> None:
     extensions = [entry("other", "ingot.targets.cpu.target:TARGET")]
     assert find_target("other", extensions) is find_target("cpu")
-    assert set(target_names(extensions)) == {"cpu", "other"}
+    assert set(target_names(extensions)) == {"cpu", "null", "other", "tpu", "xla"}
 
 
 def test_two_owners_of_a_name_are_both_named() -> None:
@@ -33,7 +33,7 @@ def test_two_owners_of_a_name_are_both_named() -> None:
 def test_what_is_no_target_is_refused() -> None:
     with pytest.raises(ExtensionError, match=r"is Settings, not a value of ingot\.targets\.Target"):
         find_target("other", [entry("other", "ingot.targets:Settings")])
-    with pytest.raises(UsageError, match=r"Targets: cpu\."):
+    with pytest.raises(UsageError, match=r"Targets: cpu, null, tpu, xla\."):
         find_target("abacus", [])
 
 

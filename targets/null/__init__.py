@@ -1,0 +1,1 @@
+"""The target that compiles everything and runs nothing."""
