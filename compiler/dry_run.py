@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,6 @@ class Planned:
     def parameters(self) -> int:
         """Weights in the artifact; a tied table counts once."""
         return sum(kind.parameters for kind in self.kinds)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON values."""
-        values = {**asdict(self), "bytes": self.bytes, "parameters": self.parameters}
-        return {**values, "decode": {str(n): asdict(cost) for n, cost in self.decode.items()}}
 
 
 PREFILL_TOKENS = 512
