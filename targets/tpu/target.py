@@ -4,7 +4,9 @@ from ingot.targets.base import Target
 from ingot.targets.xla.family import Member, target_of
 from ingot.targets.xla.steps import ACCELERATOR
 
-from .variants import DEFAULT, platform_of
+from .topologies import find_topology
+
+DEFAULT = "v5e-8"
 
 
 def open_variant(variant: str) -> Target:
@@ -17,14 +19,14 @@ def open_variant(variant: str) -> Target:
 
 def member_of(variant: str) -> Member:
     """Return what there is to know of a variant."""
-    platform, hardware = platform_of(variant or DEFAULT)
+    topology = find_topology(variant or DEFAULT)
     return Member(
         family="tpu",
         variant=variant or DEFAULT,
-        description=f"StableHLO, compiled by libtpu for {platform.topology}",
-        platform=platform,
+        description=f"StableHLO, compiled by libtpu for {topology.text}",
+        platform=topology.platform,
         sizes=ACCELERATOR,
         compute="bfloat16",
-        hardware=hardware,
+        hardware=topology.generation.hardware,
         roll=True,
     )
