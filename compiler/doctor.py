@@ -62,7 +62,7 @@ def examine(path: str | Path) -> Diagnosis:
     problems: list[str] = []
     checkpoint: Checkpoint | None = None
     try:
-        checkpoint = open_checkpoint(path) if _has_weights(path) else open_blueprint(path)
+        checkpoint = open_checkpoint(path) if has_weights(path) else open_blueprint(path)
     except CheckpointError as error:
         problems.append(str(error))
         checkpoint = _blueprint(path)
@@ -81,7 +81,7 @@ def examine(path: str | Path) -> Diagnosis:
     return _diagnosis(checkpoint, module, rest, tuple(problems))
 
 
-def _has_weights(path: Path) -> bool:
+def has_weights(path: Path) -> bool:
     """Return whether a path is to be opened as a checkpoint, not as a configuration."""
     if path.is_dir():
         kinds = ("*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth")

@@ -93,7 +93,7 @@ def lower_model(front: Front, options: CompileOptions, progress: Progress = quie
     check_options(target, options.settings)
     settings, count = _until(target, options)
     inspector = Inspector(options.inspection)
-    facts = _facts(front)
+    facts = model_facts(front)
     inspector.verify_with(front.checkpoint.weights, random_sample(facts.vocab_size))
     inspector.dump.write(IMPORT, front.module)
     last: list[object] = [front.module]
@@ -143,7 +143,7 @@ def _check_partial_encoding(settings: Settings, checkpoint: Checkpoint) -> None:
         )
 
 
-def _facts(front: Front) -> ModelFacts:
+def model_facts(front: Front) -> ModelFacts:
     """Return the sizes that the module or the configuration gives."""
     logits = front.module.step.type.results[0]
     config = front.checkpoint.config.get_text_config()
