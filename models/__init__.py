@@ -1,7 +1,7 @@
 """Checkpoints and architectures: what the compiler takes in."""
 
 from .blueprint import open_blueprint
-from .builtin import fetch_builtin, find_builtin
+from .builtin import fetch_builtin, find_builtin, is_builtin
 from .checkpoint import Checkpoint
 from .importer import import_model
 from .opening import open_checkpoint
@@ -16,6 +16,7 @@ __all__ = [
     "fetch_builtin",
     "find_builtin",
     "import_model",
+    "is_builtin",
     "open_blueprint",
     "open_checkpoint",
     "small_tokenizer",

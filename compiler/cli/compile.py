@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ingot.compiler.driver import CompileOptions
 
 HELP = "compile a checkpoint into an artifact"
-BUILTIN = "builtin"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -195,9 +194,9 @@ def _plan(model: Path, options: "CompileOptions", progress: "ProgressLine") -> N
 
 
 def _model_and_output(arguments: argparse.Namespace) -> tuple[Path, Path]:
-    if arguments.model.partition(":")[0] == BUILTIN:
-        from ingot.models import fetch_builtin, find_builtin
+    from ingot.models import fetch_builtin, find_builtin, is_builtin
 
+    if is_builtin(arguments.model):
         name = find_builtin(arguments.model).artifact
         model = fetch_builtin(word=arguments.model)
     else:

@@ -23,10 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ingot.compiler.doctor import examine
     from ingot.compiler.doctor_table import format_diagnosis
-    from ingot.models import fetch_builtin
+    from ingot.models import fetch_builtin, is_builtin
 
     asked = arguments.model
-    model = fetch_builtin(word=asked) if asked.partition(":")[0] == "builtin" else asked
+    model = fetch_builtin(word=asked) if is_builtin(asked) else asked
     found = examine(model)
     if arguments.json:
         print(json.dumps({**asdict(found), "compiles": found.compiles}, indent=1))

