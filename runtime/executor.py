@@ -32,6 +32,11 @@ class Limits:
     """Numbers in a row that a step returns for each sequence; 0 for a model that gives logits."""
     token_types: int = 0
     """Token types are below it; 0 for a model that does not read them."""
+    data_groups: int = 1
+    """Groups of devices with sequences of their own.
+
+    The pages are in as many equal ranges, and all pages of a sequence lie in one of them.
+    """
 
     @property
     def width(self) -> int:

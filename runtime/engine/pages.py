@@ -27,16 +27,17 @@ def page_hash(previous: PageHash, token_ids: Sequence[int]) -> PageHash:
 
 
 class PagePool:
-    """The pages 0 … num_pages - 1; deterministic, O(1) a page.
+    """The pages first … first + num_pages - 1; deterministic, O(1) a page.
 
     Invariant: every page is either held (count ≥ 1), cached, or free, and in no two of these.
     """
 
-    def __init__(self, num_pages: int) -> None:
+    def __init__(self, num_pages: int, first: int = 0) -> None:
         assert num_pages > 0
         self.num_pages = num_pages
-        self._holders = [0] * num_pages
-        self._free = list(range(num_pages - 1, -1, -1))
+        pages = range(first, first + num_pages)
+        self._holders = dict.fromkeys(pages, 0)
+        self._free = list(reversed(pages))
         self._cached: OrderedDict[int, None] = OrderedDict()  # least recently used first
         self._hash_of_page: dict[int, PageHash] = {}
         self._page_of_hash: dict[PageHash, int] = {}
@@ -104,7 +105,7 @@ class PagePool:
     def check(self) -> None:
         """Assert the invariants; O(num_pages), for tests."""
         free, cached = set(self._free), set(self._cached)
-        held = {page for page, count in enumerate(self._holders) if count}
+        held = {page for page, count in self._holders.items() if count}
         assert len(free) == len(self._free), "a page is free twice"
         assert not free & cached and not free & held and not cached & held, "a page has two states"
         assert len(free) + len(cached) + len(held) == self.num_pages, "a page is lost"

@@ -65,6 +65,8 @@ class Request:
     num_cached: int = 0
     """Tokens whose KV entries were found when it was first admitted."""
     pages: list[int] = field(default_factory=list)
+    group: int = 0
+    """The data group that its pages lie in, while it runs."""
     state_slot: int = 0
     """Where the model's state of it is held while it runs, if the model has one."""
     hashes: list[PageHash] = field(default_factory=list)

@@ -6,6 +6,9 @@ request is admitted when the pages of all its present tokens are to be had, and 
 so only decoding asks for pages later.  Where none is left, the youngest request goes back to the
 queue and is recomputed later; an older one is never put back for a younger one.
 
+Where the devices are in groups with pages of their own, a request runs in one group, chosen when it
+is admitted; it shares prefixes, and is put back for others, inside that group alone.
+
 Where the model has a state, a running request also holds a slot for it.  A state is that of all
 tokens so far: no prefix can be taken over from another request, and what is put back starts anew.
 """
@@ -16,7 +19,8 @@ from dataclasses import dataclass
 
 from ingot.runtime.executor import Limits
 
-from .pages import PagePool
+from .page_groups import PageGroups
+from .pages import PageHash
 from .request import Request
 
 
@@ -38,12 +42,13 @@ class Scheduler:
     """The queue, the running requests and their pages.
 
     Progress: whenever a request is running or waiting, a step has at least one piece, because the
-    oldest running request may take pages from every other one and any request fits the pool alone.
+    oldest running request of a group may take pages from every other one in it, and any request
+    fits the pool of a group alone.
     """
 
     def __init__(self, limits: Limits, max_running: int, *, reuse_prefixes: bool = True) -> None:
         self.limits = limits
-        self.pool = PagePool(limits.num_pages)
+        self.pool = PageGroups(limits.num_pages, limits.data_groups)
         states = limits.state_slots
         self.max_running = min(max_running, limits.max_step_tokens, states or max_running)
         self.reuse_prefixes = reuse_prefixes and not states
@@ -57,7 +62,8 @@ class Scheduler:
     @property
     def max_length(self) -> int:
         """The most tokens of one sequence."""
-        return min(self.limits.max_positions, self.limits.num_pages * self.limits.page_tokens)
+        room = self.pool.pages_per_group * self.limits.page_tokens
+        return min(self.limits.max_positions, room)
 
     @property
     def idle(self) -> bool:
@@ -83,7 +89,7 @@ class Scheduler:
         budget = self.limits.max_step_tokens
         decoding = [request for request in self.running if request.num_pending == 1]
         prefilling = [request for request in self.running if request.num_pending > 1]
-        stalled = False
+        stalled: set[int] = set()
         for request in (*decoding, *prefilling):
             if not request.pages:  # preempted by one before it
                 continue
@@ -91,12 +97,11 @@ class Scheduler:
             if count == 0:
                 break
             if not self._make_room(request, count, pieces):
-                stalled = True
+                stalled.add(request.group)
                 continue
             pieces.append(Piece(request, request.num_computed, count))
             budget -= count
-        if not stalled:
-            self._admit(pieces, budget)
+        self._admit(pieces, budget, stalled)
         return pieces
 
     def advance(self, pieces: list[Piece]) -> None:
@@ -108,7 +113,8 @@ class Scheduler:
             request.num_computed += piece.count
             if self.reuse_prefixes and not request.whole:
                 for index in range(piece.start // size, request.num_computed // size):
-                    self.pool.publish(request.pages[index], request.page_hash(index, size))
+                    pool = self.pool.pools[request.group]
+                    pool.publish(request.pages[index], request.page_hash(index, size))
             request.check(size)
 
     def check(self) -> None:
@@ -118,6 +124,7 @@ class Scheduler:
         for request in self.running:
             request.check(self.limits.page_tokens)
             for page in request.pages:
+                assert page // self.pool.pages_per_group == request.group, "a page is elsewhere"
                 holders[page] += 1
         if self.limits.state_slots:
             slots = [*self._free_slots, *(request.state_slot for request in self.running)]
@@ -125,12 +132,12 @@ class Scheduler:
         assert not any(request.pages for request in self.waiting)
         assert self.pool.num_held == sum(count > 0 for count in holders)
 
-    def _admit(self, pieces: list[Piece], budget: int) -> None:
+    def _admit(self, pieces: list[Piece], budget: int, stalled: set[int]) -> None:
         while self.waiting and budget > 0 and len(self.running) < self.max_running:
             request = self.waiting[0]
             if request.whole and not request.next_count(budget):
                 break
-            if not self._take_pages(request):
+            if not self._take_pages(request, stalled):
                 break
             self.waiting.pop(0)
             insort(self.running, request, key=_age)
@@ -138,17 +145,19 @@ class Scheduler:
             pieces.append(Piece(request, request.num_computed, count))
             budget -= count
 
-    def _take_pages(self, request: Request) -> bool:
+    def _take_pages(self, request: Request, stalled: set[int]) -> bool:
         """Hold the pages of all tokens of a waiting request, known ones first; or none at all."""
         size = self.limits.page_tokens
-        known = self._find_prefix(request)
-        missing = _pages_for(len(request.tokens), size) - len(known)
-        if missing > self.pool.num_available - self.pool.num_cached_among(known):
+        count = _pages_for(len(request.tokens), size)
+        choice = self.pool.choose(self._prefix_hashes(request), count, stalled)
+        if choice is None:
             return False
+        request.group, known = choice
         if self.limits.state_slots:
             request.state_slot = self._free_slots.pop()
-        self.pool.hold(known)
-        request.pages = known + self.pool.allocate(missing)
+        pool = self.pool.pools[request.group]
+        pool.hold(known)
+        request.pages = known + pool.allocate(count - len(known))
         request.num_computed = len(known) * size
         if not request.start_time:
             request.start_time = time.monotonic()
@@ -157,13 +166,13 @@ class Scheduler:
             self.num_prefix_hits += request.num_cached
         return True
 
-    def _find_prefix(self, request: Request) -> list[int]:
-        """Known pages of the front of a request; at least its last token is left to be run."""
+    def _prefix_hashes(self, request: Request) -> list[PageHash]:
+        """The hashes of pages that may be known; at least its last token is left to be run."""
         if not self.reuse_prefixes or request.scores or request.whole:
             return []
         size = self.limits.page_tokens
         full = (len(request.tokens) - 1) // size
-        return self.pool.find_prefix([request.page_hash(index, size) for index in range(full)])
+        return [request.page_hash(index, size) for index in range(full)]
 
     def _make_room(self, request: Request, count: int, pieces: list[Piece]) -> bool:
         """Give a running request the pages for `count` more tokens; preempts younger ones."""
@@ -171,13 +180,15 @@ class Scheduler:
         missing = _pages_for(request.num_computed + count, size) - len(request.pages)
         if missing <= 0:
             return True
-        while missing > self.pool.num_available:
+        pool = self.pool.pools[request.group]
+        while missing > pool.num_available:
             chosen = {piece.request.request_id for piece in pieces}
-            victim = next((r for r in reversed(self.running) if r.request_id not in chosen), None)
+            others = (r for r in reversed(self.running) if r.group == request.group)
+            victim = next((r for r in others if r.request_id not in chosen), None)
             if victim is None or victim.request_id <= request.request_id:
                 return False
             self._preempt(victim)
-        request.pages += self.pool.allocate(missing)
+        request.pages += pool.allocate(missing)
         return True
 
     def _preempt(self, request: Request) -> None:
@@ -188,7 +199,7 @@ class Scheduler:
         insort(self.waiting, request, key=_age)
 
     def _release(self, request: Request) -> None:
-        self.pool.release(request.pages)
+        self.pool.pools[request.group].release(request.pages)
         if self.limits.state_slots:
             self._free_slots.append(request.state_slot)
             request.state_slot = 0

@@ -84,10 +84,13 @@ class ToyExecutor:
         assert (batch.block_tables >= 0).all() and (batch.block_tables < limits.num_pages).all()
         assert batch.starts[0] == 0 and batch.starts[-1] == len(batch.token_ids)
         assert (np.diff(batch.starts) > 0).all() and (np.diff(batch.row_ids) > 0).all()
+        per_group = limits.num_pages // limits.data_groups
         written: set[tuple[int, int]] = set()
         for row in range(len(batch.starts) - 1):
             positions = batch.positions[batch.starts[row] : batch.starts[row + 1]]
             assert (np.diff(positions) == 1).all()
+            pages = batch.block_tables[row, : positions[-1] // limits.page_tokens + 1]
+            assert len(set((pages // per_group).tolist())) == 1, "pages of two groups"
             for position in positions.tolist():
                 page, place = divmod(position, limits.page_tokens)
                 slot = (int(batch.block_tables[row, page]), place)

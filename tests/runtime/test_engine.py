@@ -44,6 +44,17 @@ def test_a_request_is_answered_token_by_token(make_client: MakeClient) -> None:
     assert client.tokens(number) == self_consistent(make_client, prompt(5), 12)
 
 
+@pytest.mark.parametrize("groups", [2, 4])
+def test_groups_of_pages_change_no_token(make_client: MakeClient, groups: int) -> None:
+    client = make_client(data_groups=groups, num_pages=8 * groups)
+    prompts = [related(30 + 9 * index, index) for index in range(9)]
+    numbers = [client.submit(tokens, GREEDY) for tokens in prompts]
+    client.run()
+    assert client.engine.max_length == 8 * 16
+    for number, tokens in zip(numbers, prompts, strict=True):
+        assert client.tokens(number) == alone(make_client, tokens, GREEDY)
+
+
 def self_consistent(make_client: MakeClient, tokens: list[int], count: int) -> list[int]:
     """Greedy decoding by scoring the whole sequence anew for each token."""
     tokens = list(tokens)

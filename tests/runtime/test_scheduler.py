@@ -171,12 +171,21 @@ ARRIVALS = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
-@given(ARRIVALS, st.integers(10, 20), st.integers(1, 20), st.integers(1, 6), st.booleans())
+@given(
+    ARRIVALS,
+    st.integers(10, 20),
+    st.integers(1, 20),
+    st.integers(1, 6),
+    st.booleans(),
+    st.integers(1, 3),
+)
 def test_every_request_ends_and_all_pages_come_back(
-    arrivals: Arrivals, num_pages: int, budget: int, max_running: int, reuse: bool
+    arrivals: Arrivals, num_pages: int, budget: int, max_running: int, reuse: bool, groups: int
 ) -> None:
     scheduler = Scheduler(
-        limits(num_pages=num_pages, max_step_tokens=budget), max_running, reuse_prefixes=reuse
+        limits(num_pages=num_pages * groups, max_step_tokens=budget, data_groups=groups),
+        max_running,
+        reuse_prefixes=reuse,
     )
     queue: list[tuple[int, Callable[[], Request]]] = []
     for number, (step, length, output, family) in enumerate(arrivals):
@@ -200,6 +209,53 @@ def test_every_request_ends_and_all_pages_come_back(
         assert step < 5000, "starved"
     assert all(len(item.tokens) == item.max_length for item in everything)
     assert scheduler.pool.num_held == 0
+
+
+def test_new_requests_go_where_their_prefix_is_and_else_where_most_pages_are() -> None:
+    scheduler = Scheduler(limits(num_pages=16, max_step_tokens=64, data_groups=2), 8)
+    assert scheduler.max_length == 32
+    first, second, alike = request(1, 9), request(2, 9, first=20), request(3, 9)
+    for item in (first, second):
+        scheduler.add(item)
+    run(scheduler)
+    assert (first.group, second.group) == (0, 1)
+    scheduler.add(alike)
+    assert run(scheduler)[-1] == (3, 8, 1)
+    assert alike.group == 0 and alike.pages[:2] == first.pages[:2]
+    scheduler.add(other := request(4, 9, first=30))
+    run(scheduler)
+    assert other.group == 1 and all(page >= 8 for page in other.pages)
+
+
+def test_a_full_group_is_left_for_one_with_room() -> None:
+    scheduler = Scheduler(limits(num_pages=8, max_step_tokens=64, data_groups=2), 8)
+    scheduler.add(request(1, 12, output=2))
+    scheduler.add(request(2, 6, output=2, first=30))
+    run(scheduler)
+    scheduler.add(alike := request(3, 8, output=2))
+    run(scheduler)
+    assert alike.group == 1 and alike.num_cached == 0
+
+
+def test_requests_are_put_back_inside_the_group_that_is_full() -> None:
+    scheduler = Scheduler(limits(num_pages=8, max_step_tokens=64, data_groups=2), 8)
+    items = [
+        request(1, 7, output=9),
+        request(2, 8, output=1, first=20),
+        request(3, 3, output=12, first=30),
+        request(4, 3, output=12, first=40),
+    ]
+    for item in items:
+        scheduler.add(item)
+    run(scheduler)
+    assert [item.group for item in items] == [0, 1, 0, 1]
+    while not scheduler.num_preemptions:
+        run(scheduler)
+    assert [item.request_id for item in scheduler.running] == [1, 4]
+    assert [item.request_id for item in scheduler.waiting] == [3]
+    while not scheduler.idle:
+        run(scheduler)
+    assert all(len(item.tokens) == item.max_length for item in items)
 
 
 def test_states_bound_the_running_requests_and_keep_prefixes_apart() -> None:
