@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingot.errors import UsageError
 from ingot.runtime.cpu_level import supported_levels
 
 from .device_options import add_device_arguments, device_settings
@@ -125,11 +126,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Compile, then print what came of it."""
     # The compiler's imports (torch, MLIR, transformers) take seconds: not before they are needed.
     from ingot.compiler.driver import compile_model
-    from ingot.compiler.full_report import check_files, write_reports
+    from ingot.compiler.full_report import write_reports
     from ingot.compiler.measure import measure_speed
     from ingot.compiler.table import format_report
 
-    check_files(arguments.report)
+    _check_reports(arguments)
     model, output = _model_and_output(arguments)
     options = _options(arguments)
     with noting_interrupts() as check_interrupt:
@@ -149,6 +150,20 @@ def run(arguments: argparse.Namespace) -> int:
         write_reports(report, arguments.report)
     print(format_report(report))
     return 0
+
+
+def _check_reports(arguments: argparse.Namespace) -> None:
+    """Raise `UsageError` for reports of another kind, or of a compile that makes no artifact."""
+    from ingot.compiler.full_report import check_files
+
+    check_files(arguments.report)
+    ends = "--dry-run" if arguments.dry_run else "--stop-after" if arguments.stop_after else ""
+    if arguments.report and ends:
+        raise UsageError(
+            f"a report is of an artifact, and {ends} makes none",
+            where=f"--report {arguments.report[0]}",
+            hint=f"Leave out --report or {ends}.",
+        )
 
 
 def _options(arguments: argparse.Namespace) -> "CompileOptions":

@@ -81,6 +81,17 @@ def test_one_layer_before_and_after(reports: Path) -> None:
     assert "add_rms_norm" not in kinds["before"] and "add_rms_norm" in kinds["after"]
 
 
+@pytest.mark.parametrize("end", [["--dry-run"], ["--stop-after", "raise"]])
+def test_a_compile_without_an_artifact_has_no_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], end: list[str]
+) -> None:
+    report = tmp_path / "report.json"
+    assert main(["compile", str(tmp_path), "--report", str(report), *end]) == 2
+    said = capsys.readouterr().err
+    assert f"--report {report}: a report is of an artifact, and {end[0]} makes none" in said
+    assert f"Leave out --report or {end[0]}." in said and not report.exists()
+
+
 def test_a_name_that_says_no_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", str(tmp_path), "--report", "report.pdf"]) == 2
     assert "ends in .html or .json" in capsys.readouterr().err
