@@ -10,6 +10,7 @@ from ingot.ir import (
     Glu,
     Mul,
     Op,
+    Part,
     Scale,
     Sharding,
     Softcap,
@@ -78,15 +79,15 @@ def is_only_read_once(value: Value) -> bool:
 def merged(shardings: Sequence[Sharding], context: Context) -> Sharding:
     """Return one sharding for values that go element by element: divided where one of them is.
 
-    Finished values say how; those that are sums yet follow, since they must move in any case.
+    A sum that is still to be made leaves divided rows, where they may be.
     """
-    finished = [one for one in shardings if not one.partial]
-    if not finished:
-        return context.resolved(shardings[0])
-    dims = []
-    for dim in range(len(finished[0].dims)):
-        divided = [one.dims[dim] for one in finished if one.dims[dim]]
-        dims.append(divided[0] if divided else ())
-    taken = {part.axis for part in dims[0]}
-    columns = [tuple(p for p in parts if p.axis not in taken) for parts in dims[1:]]
-    return Sharding((dims[0], *columns))
+    made = [context.resolved(one) for one in shardings]
+    rows, *others = (_divided([one.dims[dim] for one in made]) for dim in range(len(made[0].dims)))
+    taken = {part.axis for part in rows}
+    columns = [tuple(part for part in parts if part.axis not in taken) for parts in others]
+    return Sharding((rows, *columns))
+
+
+def _divided(parts: Sequence[tuple[Part, ...]]) -> tuple[Part, ...]:
+    """Return the first parts that divide a dimension, nothing where none does."""
+    return next(filter(None, parts), ())

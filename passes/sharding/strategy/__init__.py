@@ -47,9 +47,9 @@ def choose_shardings(module: Module, mesh: Mesh, sequence: bool) -> None:
         divide_vocabulary(block, mesh, choices, needs)
     divide_experts(block, mesh, choices, needs)
     needs.check()
-    choose_stages(block, mesh)
     choices.write(mesh)
     part_biases(block, choices)
+    choose_stages(block, mesh)
     module.set_mesh(mesh)
     set_sequence_parallel(module, sequence)
 
