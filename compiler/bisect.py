@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ingot.errors import UsageError
@@ -15,8 +14,6 @@ from ingot.ir import (
     QuantTensor,
     Slice,
     Value,
-    Weight,
-    evaluate_weight,
     is_weight_expression,
     shape_of,
     source_of,
@@ -205,23 +202,10 @@ def _effect(
     metric: str,
 ) -> tuple[tuple[str, ...], str, str, float]:
     """Return the weight, its operation and place, and the logits' error with it as floats."""
-    logits = sample.logits(module, weights, given={value: _float_version(value, weights)})
+    logits = sample.logits(module, weights, unencoded=[value])
     error = relative_error(expected, logits, metric)
     names = tuple(weight_symbols(value))
     return names, str(op.operation.name), source_of(op.location).module, error
-
-
-def _float_version(value: Value, weights: Weights) -> Tensor | QuantTensor:
-    """Evaluate a weight expression with nothing encoded on the way."""
-    owner = value.owner
-    if isinstance(owner, Quantize):
-        return _float_version(owner.operands[0], weights)
-    if isinstance(owner, Weight):
-        return evaluate_weight(value, weights)
-    with torch.no_grad():
-        made = owner.reference(*(_float_version(operand, weights) for operand in owner.operands))
-    assert isinstance(made, Tensor | QuantTensor)
-    return made
 
 
 def _native_error(found: Side, sample: Sample, expected: Tensor, metric: str) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ingot.ir import Batch, Interpreter, Module, QuantTensor, carries_state
+from ingot.ir import Batch, CacheKey, Module, QuantTensor, carries_state, interpreter_of
 from ingot.runtime.executor import Limits, StepBatch
 
 PAGE_TOKENS = 16
@@ -36,7 +36,7 @@ class ReferenceExecutor:
         token_types: int = 0,
     ) -> None:
         """`row_width` and `token_types` are those of `Limits`: for a module that pools."""
-        self._interpreter = Interpreter(module, weights)
+        self._interpreter = interpreter_of(module, weights)
         slots = state_slots if carries_state(module) else 0
         self._limits = Limits(
             vocab_size,
@@ -48,7 +48,7 @@ class ReferenceExecutor:
             row_width,
             token_types,
         )
-        self._pools: dict[int, Pool] = {}
+        self._pools: dict[CacheKey, Pool] = {}
         self._states: dict[int, State] = {}
 
     @property
@@ -90,12 +90,12 @@ class ReferenceExecutor:
             for slot, first in zip(batch.state_slots.tolist(), firsts, strict=True)
         ]
 
-    def _gather(self, slots: torch.Tensor) -> dict[int, Pool]:
+    def _gather(self, slots: torch.Tensor) -> dict[CacheKey, Pool]:
         if not len(slots):
             return {}
         return {layer: (k[slots], v[slots]) for layer, (k, v) in self._pools.items()}
 
-    def _scatter(self, slots: torch.Tensor, past: int, cache: Mapping[int, Pool]) -> None:
+    def _scatter(self, slots: torch.Tensor, past: int, cache: Mapping[CacheKey, Pool]) -> None:
         for layer, (keys, values) in cache.items():
             if layer not in self._pools:
                 self._pools[layer] = self._empty_pool(keys), self._empty_pool(values)

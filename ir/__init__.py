@@ -4,13 +4,14 @@ Everything that other folders use is exported here; `mlir` is the bindings' door
 """
 
 from ingot.ir.interpreter.attention import ragged_attention
+from ingot.ir.interpreter.entry import interpreter_of, run_step
 from ingot.ir.interpreter.experts import ExpertUnit
-from ingot.ir.interpreter.run import Interpreter, Watch, run_step
-from ingot.ir.interpreter.values import Batch, Datum
+from ingot.ir.interpreter.mesh_run import MeshInterpreter
+from ingot.ir.interpreter.run import Interpreter, Watch
+from ingot.ir.interpreter.values import Batch, CacheKey, Datum
 from ingot.ir.interpreter.weights import (
     Weights,
     evaluate_weight,
-    is_weight_expression,
     weight_symbols,
 )
 from ingot.ir.ops.activation import Activation
@@ -155,10 +156,20 @@ from .mlir import (
     walk_and_apply_patterns,
     x86,
 )
-from .module import STEP, InvalidModuleError, Module, after, before, new_context, place_of
+from .module import (
+    STEP,
+    InvalidModuleError,
+    Module,
+    after,
+    before,
+    new_context,
+    place_of,
+    stages_of,
+)
 from .operation import Cost, Op, Place
 from .ops import all_operations
 from .pieces import Piece, parse_pieces
+from .placement import axes_of, is_weight_expression, part_coordinates, varying_axes
 from .quant_tensor import QuantTensor, concatenate
 from .references import rounded_as, split_heads, tensor_of, with_weights
 from .rounding import quantize, round_activations
@@ -209,6 +220,7 @@ __all__ = [
     "Block",
     "BlockArgument",
     "BoolAttr",
+    "CacheKey",
     "CausalConv",
     "Combine",
     "Concat",
@@ -250,6 +262,7 @@ __all__ = [
     "MLIRError",
     "MergeAttention",
     "Mesh",
+    "MeshInterpreter",
     "MlirModule",
     "Module",
     "Mul",
@@ -308,6 +321,7 @@ __all__ = [
     "apply_patterns_and_fold_greedily",
     "arith",
     "attribute_of",
+    "axes_of",
     "axis_of",
     "before",
     "bits_of",
@@ -327,6 +341,7 @@ __all__ = [
     "func",
     "fused_location",
     "index_type",
+    "interpreter_of",
     "ir",
     "is_per_token",
     "is_rounded",
@@ -342,6 +357,7 @@ __all__ = [
     "mlir",
     "new_context",
     "parse_pieces",
+    "part_coordinates",
     "passmanager",
     "place_of",
     "plain_address",
@@ -368,6 +384,7 @@ __all__ = [
     "source_of",
     "sources_of",
     "split_heads",
+    "stages_of",
     "step_inputs",
     "tensor",
     "tensor_of",
@@ -378,6 +395,7 @@ __all__ = [
     "traffic",
     "translate_to_llvm_ir",
     "type_of",
+    "varying_axes",
     "vector",
     "vtensor_parts",
     "walk_and_apply_patterns",

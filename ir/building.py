@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from .mesh import Mesh
 from .mlir import FunctionType, InsertionPoint, Location, TypeAttr, Value, func
 from .module import STEP, Module
 from .types import step_inputs
@@ -9,11 +10,11 @@ from .types import step_inputs
 Body = Callable[[Value, Value, Value], Value]
 
 
-def build_module(body: Body) -> Module:
+def build_module(body: Body, mesh: Mesh | None = None) -> Module:
     """Return the module whose step computes `body(tokens, positions, batch)`.
 
     `body` builds operations (`Embedding(tokens, table)`, `Linear(x, w)`, …) and returns the value
-    that the step returns, logits `[rows, V]`.
+    that the step returns, logits `[rows, V]`.  With a `mesh` it is the program of each device.
 
         build_module(lambda tokens, positions, batch: Embedding(tokens, Weight(…).out).out)
 
@@ -29,4 +30,5 @@ def build_module(body: Body) -> Module:
             result = body(*block.arguments)
             func.ReturnOp([result])
         function.attributes["function_type"] = TypeAttr.get(FunctionType.get(inputs, [result.type]))
+    module.set_mesh(mesh)
     return module.verified()

@@ -22,6 +22,7 @@ from .mlir import (
     torch_dialect,
 )
 from .ops import all_operations
+from .placement import Misplaced, check_placement, stages_by_op
 from .types import step_inputs
 
 STEP = "step"
@@ -101,7 +102,7 @@ class Module:
         """The mesh whose devices all run the step; None where it is the program of one device."""
         for function in self.functions:
             if function.name.value == STEP and MESH in function.attributes:
-                return Mesh.parse(str(StringAttr(function.attributes[MESH]).value))
+                return _mesh_of(function)
         return None
 
     def set_mesh(self, mesh: Mesh | None) -> None:
@@ -178,12 +179,46 @@ def _check_step(function: func.FuncOp, where: str) -> None:
     expected = step_inputs(function.context)
     found = list(function.type.inputs)
     if found == expected:
+        if MESH in function.attributes:
+            _check_placement(function, where)
         return
     raise InvalidModuleError(
         f"@{STEP} takes ({', '.join(map(str, found))}), expected ({', '.join(map(str, expected))})",
         where=place_of(function.location) or where,
         hint=_HINT,
     )
+
+
+def _check_placement(function: func.FuncOp, where: str) -> None:
+    try:
+        check_placement(function, _mesh_of(function))
+    except Misplaced as problem:
+        raise _misplaced(problem, where) from None
+
+
+def _mesh_of(function: func.FuncOp) -> Mesh:
+    return Mesh.parse(str(StringAttr(function.attributes[MESH]).value))
+
+
+def _misplaced(problem: Misplaced, where: str) -> InvalidModuleError:
+    return InvalidModuleError(
+        f"{problem.op.operation.name} {problem}",
+        where=place_of(problem.op.location) or where,
+        hint="Correct the operation, or the pass that made it.",
+    )
+
+
+def stages_of(module: Module) -> dict[OpView, int]:
+    """Return the stage of a pipeline that runs each operation of the step.
+
+    An operation belongs to the stage of its operands, to stage 0 if none is made by another;
+    `lm.send_recv` to the stage that receives.  Weight expressions are left out: they are evaluated
+    wherever they are read.  Raises InvalidModuleError for an operation that reads several stages.
+    """
+    try:
+        return stages_by_op(module.step)
+    except Misplaced as problem:
+        raise _misplaced(problem, "module") from None
 
 
 _FILE_LOCATION = re.compile(r'"([^"]*)":(\d+):(\d+)')

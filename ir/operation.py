@@ -182,6 +182,13 @@ class Op(LM.Operation):  # type: ignore[misc, name-defined]
         """
         raise NotImplementedError(f"{self.OPERATION_NAME} is not collective")
 
+    def varies(self, operands: frozenset[str]) -> frozenset[str]:
+        """Return the axes of a mesh along which devices may have different results.
+
+        `operands` are those along which they may have different operands.
+        """
+        return operands
+
     def decompose(self) -> Value | tuple[Value, ...] | None:
         """Build simpler operations that compute the results, and return those values.
 

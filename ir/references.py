@@ -45,7 +45,7 @@ def rounded_as(value: Tensor, result: Value) -> Datum:
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """Return x `[T, heads x dim]` as `[T, heads, dim]`."""
-    return x.reshape(*x.shape[:-1], heads, -1)
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)
 
 
 def rms_norm(x: Tensor, w: Tensor, eps: float) -> Tensor:

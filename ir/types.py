@@ -97,6 +97,11 @@ def is_rounded(value: Value | Type) -> bool:
     return encoding_of(value) == ACTIVATION
 
 
+def is_tensor(value: Value | Type) -> bool:
+    """Return whether the value is a plain or encoded tensor."""
+    return isinstance(type_of(value), Quant | RankedTensorType)
+
+
 def is_per_token(value: Value | Type) -> bool:
     """Return whether the value has a row for every token of the step."""
     kind = type_of(value)

@@ -1,6 +1,6 @@
 """Running a module, at any stage, on torch tensors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +11,12 @@ from ingot.ir.mlir import OpView, Value, func
 from ingot.ir.module import Module, place_of
 from ingot.ir.operation import Op
 from ingot.ir.ops.weight import Weight
+from ingot.ir.placement import is_weight_expression, is_weight_op
 from ingot.ir.quant_tensor import QuantTensor
 
 from .torch_ops import TorchState, run_torch_op
-from .values import Batch
-from .weights import Weights, evaluate_weight, is_weight_expression
+from .values import Batch, Datum
+from .weights import Weights, evaluate_weight
 
 Watch = Callable[[OpView, Sequence[Any]], None]
 """Called with each operation that has run, in order, and the values of its results."""
@@ -27,8 +28,8 @@ class Interpreter:
     Weight expressions are evaluated once and kept, so that a second step does not quantise again,
     unless `keep` is false: then a model of any size runs in the memory of its largest weight.
     `dtype` is the type of all activations: float32, or float64 for an oracle.  `watch` sees all
-    intermediate values, those of called functions too.  `given` are weight expressions whose values
-    are to be taken as given here.
+    intermediate values, those of called functions too.  `unencoded` are weight expressions in
+    which nothing is to be encoded.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class Interpreter:
         *,
         watch: Watch | None = None,
         keep: bool = True,
-        given: Mapping[Value, Tensor | QuantTensor] | None = None,
+        unencoded: Collection[Value] = (),
     ) -> None:
         self._module, self._weights, self._dtype = module, weights, dtype
         self._watch, self._keep = watch, keep
         self._functions = {function.name.value: function for function in module.functions}
-        self._evaluated = dict(given or {})
+        self._unencoded = frozenset(unencoded)
+        self._evaluated: dict[Value, Tensor | QuantTensor] = {}
 
     def step(self, tokens: Tensor, positions: Tensor, batch: Batch) -> Tensor:
         """Run the step on tokens and positions `[T]` (integers); returns logits `[rows, V]`.
@@ -66,14 +68,13 @@ class Interpreter:
         last_reader = {
             operand: index for index, op in enumerate(operations) for operand in op.operands
         }
-        state = TorchState(batch, self._dtype)
         for index, op in enumerate(operations):
             if isinstance(op, func.ReturnOp):
                 return [self._read(operand, values) for operand in op.operands]
-            if _is_lazy(op):
+            if is_weight_op(op):
                 continue
             operands = [self._read(operand, values) for operand in op.operands]
-            results = self._evaluate(op, operands, state)
+            results = self.evaluate(op, operands, batch)
             if self._watch is not None:
                 self._watch(op, results)
             for result, value in zip(op.results, results, strict=True):
@@ -88,21 +89,22 @@ class Interpreter:
             return values[value]
         if value in self._evaluated:
             return self._evaluated[value]
-        if isinstance(value.owner, Weight) or not self._keep:
-            return evaluate_weight(value, self._weights, self._dtype)
-        self._evaluated[value] = evaluate_weight(value, self._weights, self._dtype)
-        return self._evaluated[value]
+        encoded = value not in self._unencoded
+        found = evaluate_weight(value, self._weights, self._dtype, encoded=encoded)
+        if not isinstance(value.owner, Weight) and self._keep:
+            self._evaluated[value] = found
+        return found
 
-    def _evaluate(self, op: OpView, operands: Sequence[Any], state: TorchState) -> Sequence[Any]:
+    def evaluate(self, op: OpView, operands: Sequence[Any], batch: Batch) -> Sequence[Any]:
+        """Return the results of one operation from its operands' values."""
         if isinstance(op, Op):
-            result = op.reference(*operands)
-            results = result if isinstance(result, tuple) else (result,)
-            return [_in_dtype(value, self._dtype) for value in results]
+            if op.collective:
+                raise _needs_mesh(op)
+            return results_of(op.reference(*operands), self._dtype)
         if isinstance(op, func.CallOp):
-            callee = self._functions[op.callee.value]
-            return self._run(callee, operands, state.batch)
+            return self._run(self._functions[op.callee.value], operands, batch)
         if op.operation.name.startswith("torch."):
-            return run_torch_op(op, operands, state)
+            return run_torch_op(op, operands, TorchState(batch, self._dtype))
         raise UnsupportedError(
             f"the interpreter does not know {op.operation.name}",
             where=place_of(op.location),
@@ -110,23 +112,21 @@ class Interpreter:
         )
 
 
-def run_step(
-    module: Module,
-    weights: Weights,
-    tokens: Tensor,
-    positions: Tensor,
-    batch: Batch,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Run one step of `module`; see `Interpreter.step`."""
-    return Interpreter(module, weights, dtype).step(tokens, positions, batch)
+def results_of(found: Datum | tuple[Datum, ...], dtype: torch.dtype) -> list[Datum]:
+    """Return what an operation computed as a list, float32 in `dtype`."""
+    results = found if isinstance(found, tuple) else (found,)
+    return [_in_dtype(value, dtype) for value in results]
 
 
-def _is_lazy(op: OpView) -> bool:
-    """Return whether the results are weights, which are evaluated where they are read."""
-    return isinstance(op, Op) and all(map(is_weight_expression, op.results))
+def _needs_mesh(op: Op) -> UnsupportedError:
+    return UnsupportedError(
+        f"{op.OPERATION_NAME} is between the devices of a mesh, and the step names none",
+        where=place_of(op.location),
+        hint="Say which by Module.set_mesh, and take the interpreter from interpreter_of.",
+    )
 
 
-def _in_dtype(value: Any, dtype: torch.dtype) -> Any:
-    is_float32 = isinstance(value, Tensor) and value.dtype == torch.float32
-    return value.to(dtype) if is_float32 else value
+def _in_dtype(value: Datum, dtype: torch.dtype) -> Datum:
+    if isinstance(value, Tensor) and value.dtype == torch.float32:
+        return value.to(dtype)
+    return value

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from ingot.ir.quant_tensor import QuantTensor
 
+CacheKey = int | tuple[int, int]
+"""A layer; a layer and a device where a mesh runs the step."""
+
 
 @dataclass
 class Batch:
@@ -18,14 +21,17 @@ class Batch:
     whose logits are wanted, None for all.  `caches[s][layer]` is the KV history of a sequence: k
     and v, each `[tokens so far, kv_heads, head_dim]`; attention appends to it.
     `states[s][layer, name]` is what a convolution or a scan carries from token to token.
-    `token_types` are the segments of the tokens, None where all are 0.
+    `token_types` are the segments of the tokens, None where all are 0.  `groups[s]` is the data
+    group of a mesh that runs a sequence, None: s modulo their number.  Where a mesh runs the step,
+    the keys of caches are `(layer, device)`, and the names of states end in `@device`.
     """
 
     starts: list[int]
     rows: list[int] | None = None
-    caches: list[dict[int, tuple[Tensor, Tensor]]] = field(default_factory=list)
+    caches: list[dict[CacheKey, tuple[Tensor, Tensor]]] = field(default_factory=list)
     states: list[dict[tuple[int, str], Tensor]] = field(default_factory=list)
     token_types: list[int] | None = None
+    groups: list[int] | None = None
 
     def __post_init__(self) -> None:
         assert self.starts[0] == 0 and self.starts == sorted(self.starts), self.starts

@@ -1,29 +1,24 @@
 """Weight expressions: values that depend on nothing but weights, and what they evaluate to."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from ingot.errors import CheckpointError
 from ingot.ir.dialect import Quant
-from ingot.ir.mlir import RankedTensorType, Value
+from ingot.ir.mlir import Value
 from ingot.ir.operation import Op
+from ingot.ir.ops.shard import Shard
 from ingot.ir.ops.weight import Weight
+from ingot.ir.placement import is_weight_expression
 from ingot.ir.quant_tensor import QuantTensor
-from ingot.ir.types import is_per_token, shape_of, torch_dtype
+from ingot.ir.types import shape_of, torch_dtype
 
 from .values import Batch
 
 Weights = Mapping[str, Tensor | QuantTensor]
-
-
-def is_weight_expression(value: Value) -> bool:
-    """Return whether `value` depends on nothing but weights."""
-    owner = value.owner
-    if not isinstance(owner, Op) or not isinstance(value.type, Quant | RankedTensorType):
-        return False
-    return not is_per_token(value) and all(map(is_weight_expression, owner.operands))
 
 
 def weight_symbols(value: Value) -> list[str]:
@@ -35,14 +30,23 @@ def weight_symbols(value: Value) -> list[str]:
 
 
 def evaluate_weight(
-    value: Value, weights: Weights, dtype: torch.dtype = torch.float32
+    value: Value,
+    weights: Weights,
+    dtype: torch.dtype = torch.float32,
+    coordinates: Mapping[str, int] = MappingProxyType({}),
+    *,
+    encoded: bool = True,
 ) -> Tensor | QuantTensor:
     """Evaluate a weight expression; float32 operands are widened to `dtype` before arithmetic.
 
     So an oracle in float64 adds no rounding of its own; what is encoded is float32 all the same.
     Operands are freed as soon as their reader is done: the most that is held at once is the
-    operands of one operation and its result.  Raises CheckpointError where `weights` lacks a
-    tensor, or holds one of another type than the IR says.
+    operands of one operation and its result.  `coordinates` are a device's place along the axes of
+    a mesh, at least those in `axes_of(value)`; the part of a tensor as stored is a view, of which
+    nothing else is read.  Unless `encoded`, operations that encode are left out.
+
+    Raises CheckpointError where `weights` lacks a tensor, or holds one of another type than the IR
+    says.
     """
     assert is_weight_expression(value), f"{value} does not depend on weights alone"
     owner: Op = value.owner
@@ -51,13 +55,21 @@ def evaluate_weight(
     name = str(owner.OPERATION_NAME)
     wanted = None if name in _MOVES else torch.float32 if name == _ENCODES else dtype
     with torch.no_grad():
-        operands = (evaluate_weight(operand, weights, dtype) for operand in owner.operands)
-        result = owner.reference(*(_typed(operand, wanted) for operand in operands))
+        operands = (
+            evaluate_weight(operand, weights, dtype, coordinates, encoded=encoded)
+            for operand in owner.operands
+        )
+        if name == _ENCODES and not encoded:
+            return next(operands)
+        typed = [_typed(operand, wanted) for operand in operands]
+        if isinstance(owner, Shard):
+            return owner.part(typed[0], coordinates)
+        result = owner.reference(*typed)
     assert not isinstance(result, Batch | tuple)
     return result
 
 
-_MOVES = ("lm.concat", "lm.convert", "lm.transpose")
+_MOVES = ("lm.concat", "lm.convert", "lm.shard", "lm.transpose")
 """Operations that compute nothing, which are given their operands as they are."""
 _ENCODES = "lm.quantize"
 

@@ -48,6 +48,9 @@ class AllGather(Op, name="all_gather"):
         whole = _whole(self.x, self.dim, self.size)
         require_same_type("the result", self.out, "the joined parts", whole)
 
+    def varies(self, operands: frozenset[str]) -> frozenset[str]:
+        return operands - {self.axis}
+
     def across(
         self, inputs: Sequence[Sequence[Datum]], coordinates: Sequence[Mapping[str, int]]
     ) -> list[Datum | tuple[Datum, ...]]:

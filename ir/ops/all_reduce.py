@@ -29,6 +29,9 @@ class AllReduce(Op, name="all_reduce"):
         require_activation("x", self.x)
         require_same_type("the result", self.out, "x", self.x.type)
 
+    def varies(self, operands: frozenset[str]) -> frozenset[str]:
+        return operands - {self.axis}
+
     def across(
         self, inputs: Sequence[Sequence[Datum]], coordinates: Sequence[Mapping[str, int]]
     ) -> list[Datum | tuple[Datum, ...]]:

@@ -70,6 +70,9 @@ class Dispatch(Op, name="dispatch"):
         for result, operand in zip(self.results, self.operands, strict=True):
             require_same_type("a result", result, "its operand", operand.type)
 
+    def varies(self, operands: frozenset[str]) -> frozenset[str]:
+        return operands | {self.axis} if self.size > 1 else operands
+
     def across(
         self, inputs: Sequence[Sequence[Datum]], coordinates: Sequence[Mapping[str, int]]
     ) -> list[Datum | tuple[Datum, ...]]:

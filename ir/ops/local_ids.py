@@ -40,6 +40,9 @@ class LocalIds(Op, name="local_ids"):
         require_indices("ids", self.ids)
         require_indices("the result", self.out)
 
+    def varies(self, operands: frozenset[str]) -> frozenset[str]:
+        return operands | {self.axis} if self.size > 1 else operands
+
     def across(
         self, inputs: Sequence[Sequence[Datum]], coordinates: Sequence[Mapping[str, int]]
     ) -> list[Datum | tuple[Datum, ...]]:

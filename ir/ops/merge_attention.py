@@ -47,6 +47,9 @@ class MergeAttention(Op, name="merge_attention"):
         require_activation("lse", self.lse, self.heads)
         require_same_type("the result", self.out, "y", self.y.type)
 
+    def varies(self, operands: frozenset[str]) -> frozenset[str]:
+        return operands - {self.axis}
+
     def across(
         self, inputs: Sequence[Sequence[Datum]], coordinates: Sequence[Mapping[str, int]]
     ) -> list[Datum | tuple[Datum, ...]]:

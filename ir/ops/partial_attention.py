@@ -116,6 +116,9 @@ class PartialAttention(Op, name="partial_attention"):
         require_heads("the result", self.out, self.heads, self.value_features)
         require_activation("lse", self.lse, self.heads)
 
+    def varies(self, operands: frozenset[str]) -> frozenset[str]:
+        return operands | {self.axis} if self.size > 1 else operands
+
     def across(
         self, inputs: Sequence[Sequence[Datum]], coordinates: Sequence[Mapping[str, int]]
     ) -> list[Datum | tuple[Datum, ...]]:

@@ -48,6 +48,9 @@ class ReduceScatter(Op, name="reduce_scatter"):
         columns = columns_divided(self.x, self.size) if self.dim == 1 else columns_of(self.x)
         require_activation("the result", self.out, columns)
 
+    def varies(self, operands: frozenset[str]) -> frozenset[str]:
+        return operands | {self.axis} if self.size > 1 else operands
+
     def across(
         self, inputs: Sequence[Sequence[Datum]], coordinates: Sequence[Mapping[str, int]]
     ) -> list[Datum | tuple[Datum, ...]]:

@@ -101,6 +101,9 @@ class Shard(Op, name="shard"):
         place = place_along(self.axis, self.size, coordinates)
         return cut(x, self.dim, self.parts, place // self.devices_per_part, self.blocks)
 
+    def varies(self, operands: frozenset[str]) -> frozenset[str]:
+        return operands | {self.axis} if self.parts > 1 else operands
+
     def across(
         self, inputs: Sequence[Sequence[Datum]], coordinates: Sequence[Mapping[str, int]]
     ) -> list[Datum | tuple[Datum, ...]]:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from ingot.ir.interpreter.weights import is_weight_expression
 from ingot.ir.locations import source_of
 from ingot.ir.mlir import OpView, Value, func
 from ingot.ir.module import Module
 from ingot.ir.operation import Op
+from ingot.ir.placement import is_weight_expression
 from ingot.ir.types import encoding_of, logical_type
 
 from .names import layer_of, name_values

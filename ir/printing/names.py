@@ -7,7 +7,7 @@ operation otherwise.  The layer's number follows; a name that is taken gets a nu
 import re
 from collections.abc import Callable, Iterator
 
-from ingot.ir.interpreter.weights import is_weight_expression, weight_symbols
+from ingot.ir.interpreter.weights import weight_symbols
 from ingot.ir.locations import source_of, sources_of
 from ingot.ir.mlir import OpResult, OpView, Value, func
 from ingot.ir.module import STEP
@@ -15,6 +15,7 @@ from ingot.ir.operation import Op
 from ingot.ir.ops.embedding import Embedding
 from ingot.ir.ops.linear import Linear
 from ingot.ir.ops.slice import Slice
+from ingot.ir.placement import is_weight_expression
 
 STEP_ARGUMENTS = ("tokens", "positions", "batch")
 DERIVED = {

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from typing import get_args
 
 from ingot.ir.fields import ATTRIBUTES
-from ingot.ir.interpreter.weights import is_weight_expression
 from ingot.ir.locations import source_of, sources_of
 from ingot.ir.mlir import AttributeValue, OpView, StringAttr, Value, func
 from ingot.ir.module import STEP, Module
@@ -25,6 +24,7 @@ from ingot.ir.ops.concat import Concat
 from ingot.ir.ops.select_rows import SelectRows
 from ingot.ir.ops.to_torch import ToTorch
 from ingot.ir.ops.weight import Weight
+from ingot.ir.placement import is_weight_expression
 
 from .names import layer_of, name_values
 from .types import ROWS, TOKENS, format_type

@@ -1,6 +1,6 @@
 """Sample inputs and weights for running a module: steps of a ragged batch, caches included."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ingot.ir import (
     Batch,
-    Interpreter,
     Module,
     Quant,
     QuantTensor,
@@ -16,6 +15,7 @@ from ingot.ir import (
     Watch,
     Weight,
     elements_of,
+    interpreter_of,
     quantize,
     shape_of,
     torch_dtype,
@@ -65,15 +65,16 @@ class Sample:
         module: Module,
         weights: Weights,
         watch: Watch | None = None,
-        given: Mapping[Value, Tensor | QuantTensor] | None = None,
+        unencoded: Collection[Value] = (),
     ) -> Tensor:
         """Return the logits `[rows of all steps, vocabulary]`, computed in float64.
 
-        `watch` sees every intermediate value; `given` are values of weight expressions to use.
+        `watch` sees every intermediate value; `unencoded` are weight expressions in which nothing
+        is to be encoded.
         """
         keep = _elements(module) <= KEPT_ELEMENTS
-        interpreter = Interpreter(
-            module, weights, torch.float64, watch=watch, keep=keep, given=given
+        interpreter = interpreter_of(
+            module, weights, torch.float64, watch=watch, keep=keep, unencoded=unencoded
         )
         batch: Batch | None = None
         found = []
