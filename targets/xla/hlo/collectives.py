@@ -18,10 +18,10 @@ def device_number() -> Array:
     return Array(hlo.replica_id()).astype("i32")
 
 
-def all_reduce(x: Array, groups: Groups) -> Array:
-    """Return the sum over each group of devices, on all of them."""
+def all_reduce(x: Array, groups: Groups, *, largest: bool = False) -> Array:
+    """Return the sum over each group of devices, or what is largest, on all of them."""
     made = hlo.AllReduceOp([x.value.type], [x.value], _groups(groups))
-    fold_into(made.regions[0], x.dtype)
+    fold_into(made.regions[0], x.dtype, hlo.maximum if largest else hlo.add)
     return Array(made.results[0])
 
 

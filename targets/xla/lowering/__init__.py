@@ -1,5 +1,6 @@
 """Lowering an `lm` module to StableHLO: one program for each size of a step and each stage."""
 
+from .pools import pools_of
 from .program import (
     STEP_INPUTS,
     CacheShape,
@@ -10,6 +11,8 @@ from .program import (
     StepShape,
     step_input_shapes,
 )
+from .step import can_lower, lower_step
+from .weights import WeightPlan, weights_of
 
 __all__ = [
     "STEP_INPUTS",
@@ -19,5 +22,10 @@ __all__ = [
     "Parameter",
     "StageProgram",
     "StepShape",
+    "WeightPlan",
+    "can_lower",
+    "lower_step",
+    "pools_of",
     "step_input_shapes",
+    "weights_of",
 ]

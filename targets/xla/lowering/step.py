@@ -1,0 +1,243 @@
+"""The lowering of a step to programs: one row of a table for each operation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ingot.errors import UnsupportedError
+from ingot.ir import (
+    Activation,
+    Add,
+    AddConstant,
+    AddLayerNorm,
+    AddRmsNorm,
+    Arrange,
+    Attention,
+    Embedding,
+    Glu,
+    L2Normalize,
+    LayerNorm,
+    Linear,
+    MergeAttention,
+    Mesh,
+    Module,
+    Mul,
+    OpView,
+    PartialAttention,
+    RmsNorm,
+    Rope,
+    Round,
+    Scale,
+    SelectRows,
+    SendRecv,
+    Shift,
+    Slice,
+    Softcap,
+    Value,
+    columns_of,
+    place_of,
+    source_of,
+)
+from ingot.targets.xla import hlo
+from ingot.targets.xla.hlo import Array, ArrayType
+
+from .attention import lower_attention, lower_merge_attention, lower_partial_attention
+from .context import Context, Inputs
+from .elementwise import (
+    lower_activation,
+    lower_add,
+    lower_add_constant,
+    lower_arrange,
+    lower_glu,
+    lower_l2_normalize,
+    lower_mul,
+    lower_round,
+    lower_scale,
+    lower_select_rows,
+    lower_shift,
+    lower_slice,
+    lower_softcap,
+)
+from .linear import lower_embedding, lower_linear
+from .matrix import ELEMENT
+from .norm import (
+    lower_add_layer_norm,
+    lower_add_rms_norm,
+    lower_layer_norm,
+    lower_rms_norm,
+)
+from .pools import PoolPlan, pool_plan
+from .program import CacheShape, Options, StageProgram, StepShape, step_input_shapes
+from .rope import lower_rope
+from .segments import Segment, segments_of
+from .weights import WeightPlan, key_of, packing_at, weight_operands, weights_of
+
+TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
+    Activation: lower_activation,
+    Add: lower_add,
+    AddConstant: lower_add_constant,
+    AddLayerNorm: lower_add_layer_norm,
+    AddRmsNorm: lower_add_rms_norm,
+    Arrange: lower_arrange,
+    Attention: lower_attention,
+    Embedding: lower_embedding,
+    Glu: lower_glu,
+    L2Normalize: lower_l2_normalize,
+    LayerNorm: lower_layer_norm,
+    Linear: lower_linear,
+    MergeAttention: lower_merge_attention,
+    Mul: lower_mul,
+    PartialAttention: lower_partial_attention,
+    RmsNorm: lower_rms_norm,
+    Rope: lower_rope,
+    Round: lower_round,
+    Scale: lower_scale,
+    SelectRows: lower_select_rows,
+    Shift: lower_shift,
+    Slice: lower_slice,
+    Softcap: lower_softcap,
+}
+
+
+def can_lower(operation: OpView) -> bool:
+    """Return whether an operation has a row in the table, or needs none."""
+    return type(operation) in TABLE or isinstance(operation, SendRecv)
+
+
+def lower_step(
+    module: Module, shape: StepShape, cache: CacheShape, options: Options
+) -> tuple[StageProgram, ...]:
+    """Lower the step of a module for one size of it: a program for each stage.
+
+    Raises `UnsupportedError`, with the operation and its place in the model's source, for what this
+    target cannot run.
+    """
+    weights, pools = weights_of(module, options), pool_plan(module, options)
+    segments = segments_of(module, options)
+    stages = sorted({segment.stage for segment in segments})
+    return tuple(
+        _Stage(module, shape, cache, options, weights, pools, segments, stage).program()
+        for stage in stages
+    )
+
+
+class _Stage:
+    """The building of one stage's program."""
+
+    def __init__(
+        self,
+        module: Module,
+        shape: StepShape,
+        cache: CacheShape,
+        options: Options,
+        weights: WeightPlan,
+        pools: PoolPlan,
+        segments: Sequence[Segment],
+        stage: int,
+    ) -> None:
+        self._module, self._stage = module, stage
+        self._shape, self._cache, self._options = shape, cache, options
+        self._weights, self._pools = weights, pools
+        self._segments = [one for one in segments if one.stage == stage]
+        before = [one for one in segments if one.stage == stage - 1]
+        self._incoming = [op for op in _operations(before) if isinstance(op, SendRecv)]
+        self._sent = [op for op in _operations(self._segments) if isinstance(op, SendRecv)]
+        self._selected = _selected(module)
+        # The devices of a stage run its program among themselves.
+        axes = module.mesh.axes if module.mesh else ()
+        self._mesh = Mesh(tuple(axis for axis in axes if axis[0] != "pp"))
+
+    def program(self) -> StageProgram:
+        """Return the program."""
+        incoming = [self._sizes(op.out) for op in self._incoming]
+        text = hlo.build(self._arguments(incoming), self._body, self._mesh.devices)
+        outgoing = [self._sizes(value) for value in self._results()]
+        return StageProgram(self._stage, text, tuple(incoming), tuple(outgoing))
+
+    def _arguments(self, incoming: Sequence[tuple[int, int]]) -> list[ArrayType]:
+        step: list[ArrayType] = [(s, "i32") for s in step_input_shapes(self._shape).values()]
+        values: list[ArrayType] = [(sizes, "f32") for sizes in incoming]
+        element = ELEMENT[self._cache.dtype]
+        numbers = self._pools.of_stage(self._stage)
+        pools: list[ArrayType] = [
+            (self._pools.pools[n].shape(self._cache), element) for n in numbers
+        ]
+        parameters = [self._weights.parameters[n] for n in self._weights.of_stage(self._stage)]
+        weights: list[ArrayType] = [(one.shape, ELEMENT[one.dtype]) for one in parameters]
+        return [*step, *values, *pools, *weights]
+
+    def _body(self, arguments: list[Array]) -> tuple[Sequence[Array], dict[int, int]]:
+        rest = iter(enumerate(arguments))
+        inputs = Inputs(*(next(rest)[1] for _ in step_input_shapes(self._shape)))
+        values = {op.out: next(rest)[1] for op in self._incoming}
+        places, arrays = {}, {}
+        for number in self._pools.of_stage(self._stage):
+            places[number], arrays[number] = next(rest)
+        given = {number: next(rest)[1] for number in self._weights.of_stage(self._stage)}
+        context = Context(
+            shape=self._shape,
+            cache=self._cache,
+            options=self._options,
+            mesh=self._mesh,
+            inputs=inputs,
+            pools=self._pools,
+            arrays=arrays,
+            weights={},
+            values=values,
+            selected=self._selected,
+        )
+        tokens, positions, _ = self._module.step.entry_block.arguments
+        context.values |= {tokens: inputs.token_ids, positions: inputs.positions}
+        for segment in self._segments:
+            self._bind_weights(context, segment, given)
+            _lower_operations(context, segment.operations)
+        results = [context.values[value] for value in self._results()]
+        donated = {places[n]: len(results) + i for i, n in enumerate(arrays)}
+        return [*results, *context.arrays.values()], donated
+
+    def _bind_weights(self, context: Context, segment: Segment, given: Mapping[int, Array]) -> None:
+        for operations in zip(*segment.repeats, strict=True):
+            for values in weight_operands(operations):
+                packing = packing_at(operations[0], values[0], self._options)
+                places = self._weights.places[key_of(segment.stage, packing, values)]
+                arrays = {name: given[number] for name, number in places.items()}
+                context.weights[values[0], packing] = arrays
+
+    def _results(self) -> list[Value]:
+        """Return what goes to the next stage, or what the step returns."""
+        if self._sent:
+            return [op.x for op in self._sent]
+        *_, last = self._module.step.entry_block.operations
+        return list(last.operands)
+
+    def _sizes(self, value: Value) -> tuple[int, int]:
+        rows = self._shape.rows if value in self._selected else self._shape.tokens
+        return rows, columns_of(value)
+
+
+def _operations(segments: Sequence[Segment]) -> list[OpView]:
+    return [op for segment in segments for repeat in segment.repeats for op in repeat]
+
+
+def _selected(module: Module) -> set[Value]:
+    """Return the values whose rows are those that want logits, not the step's tokens."""
+    found: set[Value] = set()
+    for operation in module.step.entry_block.operations:
+        after = any(value in found for value in operation.operands)
+        if after or isinstance(operation, SelectRows):
+            found.update(operation.results)
+    return found
+
+
+def _lower_operations(context: Context, operations: Sequence[OpView]) -> None:
+    for operation in operations:
+        if isinstance(operation, SendRecv):
+            continue
+        lowering = TABLE.get(type(operation))
+        if lowering is None:
+            raise UnsupportedError(
+                f"{operation.operation.name} has no lowering to StableHLO",
+                where=place_of(operation.location) or "step",
+                hint="Compile for another target; `ingot targets` lists them.",
+            )
+        with hlo.named(source_of(operation.location).module or operation.operation.name):
+            lowering(context, operation)
