@@ -19,7 +19,10 @@ from .shell import Compiles, Session, environment, run
 OF_THE_MACHINE = re.compile(r"generic|avx2|avx512|\d[\d.,]*")
 USER_DOCUMENTS = [
     ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("compiling.md", "inspecting.md", "serving.md")),
+    *(
+        ROOT / "docs" / name
+        for name in ("compiling.md", "inspecting.md", "planning.md", "serving.md")
+    ),
 ]
 
 
