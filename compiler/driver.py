@@ -9,6 +9,7 @@ from ingot.models import Checkpoint
 from ingot.targets import Build, Target, find_target
 
 from .artifact import Contents, check_destination, write_artifact
+from .device_facts import facts_of
 from .full_report import details_of
 from .kinds import layer_kinds
 from .manifest import describe, model_files
@@ -57,6 +58,7 @@ def compile_model(
         passes=tuple(lowering.inspector.records),
         checks=tuple(checks),
         details=details_of(build, lowering.inspector) if options.inspection.report else {},
+        devices=facts_of(manifest["targets"], build.files),
     )
 
 

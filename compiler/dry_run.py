@@ -13,6 +13,7 @@ from ingot.targets import find_target
 
 from .artifact import NO_DIGEST, Contents, WeightEntry, artifact_sizes
 from .costs import step_cost
+from .device_facts import facts_of
 from .kinds import layer_kinds
 from .manifest import describe, model_files
 from .peak_memory import peak_memory
@@ -28,9 +29,10 @@ class Planned:
     """What a compile would make.
 
     `sizes` are the exact bytes of the artifact's files.  `memory` and `kernels` are those of
-    `ingot inspect`, empty for targets without a plan.  `decode` maps a number of cached tokens to
-    the cost of decoding one token after them, `prefill` is that of 512 tokens.  `front_seconds` is
-    the time up to the imported module.
+    `ingot inspect`, empty for targets without a plan of launches.  `devices` are those of a target
+    whose plan has devices; its programs are not made, and not in `sizes`.  `decode` maps a number
+    of cached tokens to the cost of decoding one token after them, `prefill` is that of 512 tokens.
+    `front_seconds` is the time up to the imported module.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Planned:
     sizes: Mapping[str, int]
     memory: Mapping[str, Any]
     kernels: Mapping[str, Any]
+    devices: Mapping[str, Any]
     decode: Mapping[int, Cost]
     prefill: Cost
     front_seconds: float
@@ -76,7 +79,7 @@ def plan_model(
     # Their hashes would need the whole files.
     sources = dict.fromkeys(front.checkpoint.sources, NO_DIGEST)
     front = replace(front, checkpoint=replace(front.checkpoint, sources=sources))
-    lowering = lower_model(front, options, progress)
+    lowering = lower_model(front, options, progress, dry_run=True)
     lowering.inspector.close()
     build = lowering.build
     assert build.program is not None
@@ -95,6 +98,7 @@ def plan_model(
         sizes=sizes,
         memory=memory_facts(json.loads(files[CPU_PLAN]), sizes) if has_plan else {},
         kernels=kernel_facts(manifest["targets"]["cpu"], sizes) if has_plan else {},
+        devices=facts_of(manifest["targets"], files),
         decode={
             n: step_cost(build.module, 1, n) for n in sorted({0, min(CONTEXT, most - 1), most - 1})
         },

@@ -94,6 +94,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "kinds": [asdict(kind) for kind in report.kinds],
         "memory": facts.get("memory", {}),
         "kernels": facts.get("kernels", {}),
+        "devices": facts.get("devices", {}),
         "files": facts["files"],
         **report.details,
     }

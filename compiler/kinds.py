@@ -9,16 +9,29 @@ from ingot.targets import PackedWeight
 
 from .report import LayerKind
 
+PART = "@"
+"""Stands in the name of a part of a divided weight before the place of those that hold it."""
+VECTOR = "vector"
+"""The packing of whatever has one dimension."""
+
 
 def layer_kinds(weights: Iterable[PackedWeight]) -> tuple[LayerKind, ...]:
-    """Group packed weights by name and encoding, in the order in which they come."""
+    """Group packed weights by name and encoding, in the order in which they come.
+
+    The parts of a divided weight count as one.
+    """
     kinds: dict[tuple[str, str, str], LayerKind] = {}
+    seen: set[tuple[str, str, str, str]] = set()
     for weight in weights:
-        key = (generic_name(weight.name), encoding_name(weight), weight.packing)
+        name = weight.name.partition(PART)[0]
+        packing = weight.packing if len(shape_of(weight.value)) > 1 else VECTOR
+        key = (generic_name(name), encoding_name(weight), packing)
         known = kinds.get(key, LayerKind(*key, count=0, parameters=0, bytes=0))
+        first = (name, *key) not in seen
+        seen.add((name, *key))
         kinds[key] = LayerKind(
             *key,
-            known.count + 1,
+            known.count + first,
             known.parameters + prod(shape_of(weight.value)),
             known.bytes + weight.num_bytes,
         )

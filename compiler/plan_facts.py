@@ -6,6 +6,8 @@ from typing import Any
 from ingot.runtime.artifact import Artifact
 from ingot.runtime.artifact_format import CPU_KERNELS, CPU_PLAN
 
+from .device_facts import device_facts, find_plan
+
 
 def describe_artifact(artifact: Artifact) -> dict[str, Any]:
     """Return the manifest's facts, and those of memory that follow from the plan."""
@@ -15,6 +17,10 @@ def describe_artifact(artifact: Artifact) -> dict[str, Any]:
     if CPU_PLAN in files:
         facts["memory"] = memory_facts(artifact.read_json(CPU_PLAN), facts["files"])
         facts["kernels"] = kernel_facts(facts["targets"]["cpu"], facts["files"])
+    found = find_plan(facts.get("targets", {}), files)
+    if found is not None:
+        family, name = found
+        facts["devices"] = device_facts(artifact.read_json(name), family, facts["targets"][family])
     return facts
 
 

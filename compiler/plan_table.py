@@ -2,6 +2,7 @@
 
 from ingot.ir import Cost
 
+from .device_facts import format_devices
 from .dry_run import Planned
 from .table import format_architecture, format_kinds, format_machine, megabytes
 
@@ -20,6 +21,7 @@ def format_plan(planned: Planned) -> str:
         *format_kinds(planned.kinds),
         "",
         *format_machine(planned.memory, planned.kernels, WIDTH),
+        *format_devices(planned.devices, WIDTH),
     ]
     for context, cost in planned.decode.items():
         lines.append(f"decode at {context:<6} {_cost(cost)}")

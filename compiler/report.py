@@ -60,6 +60,7 @@ class Report:
     passes: tuple[PassRecord, ...] = ()
     checks: tuple[CheckRecord, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    devices: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:

@@ -68,10 +68,10 @@ def check_options(target: Target, settings: Settings) -> None:
         parse_pipeline(target.pipeline(settings))
     for level in settings.levels:
         if level not in target.levels:
-            raise UsageError(
-                f"target {target.name} has no level {level!r}",
-                hint=f"Levels: {', '.join(target.levels)}.",
+            known = (
+                f"Levels: {', '.join(target.levels)}." if target.levels else "Leave --levels away."
             )
+            raise UsageError(f"target {target.label} has no level {level!r}", hint=known)
 
 
 def open_front(path: str | Path, options: CompileOptions, progress: Progress = quiet) -> Front:
@@ -83,10 +83,13 @@ def open_front(path: str | Path, options: CompileOptions, progress: Progress = q
     return Front(checkpoint, import_model(checkpoint))
 
 
-def lower_model(front: Front, options: CompileOptions, progress: Progress = quiet) -> Lowering:
+def lower_model(
+    front: Front, options: CompileOptions, progress: Progress = quiet, *, dry_run: bool = False
+) -> Lowering:
     """Run the target's stages on an imported module, without writing anything.
 
-    They end after the pass or stage that the inspection names, if it names one.
+    They end after the pass or stage that the inspection names, if it names one.  In a `dry_run`
+    they leave out what takes long and changes nothing of the plan.
     """
     options = replace(options, settings=with_defaults(options.settings, front.checkpoint))
     target = find_target(options.target)
@@ -108,7 +111,7 @@ def lower_model(front: Front, options: CompileOptions, progress: Progress = quie
             progress(one.name(), 0, 0)
         inspector.callback(one, module, phase)
 
-    build = Build(front.module, facts, settings, watch, callback=callback)
+    build = Build(front.module, facts, settings, watch, callback=callback, dry_run=dry_run)
     for stage in target.stages[:count]:
         progress(stage.name, 0, 0)
         build = stage.run(build)

@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .device_facts import format_devices
 from .report import LayerKind, Report
+from .units import megabytes as megabytes
+
+WIDTH = 17
+"""Of the names of the facts."""
 
 
 def format_report(report: Report) -> str:
@@ -13,7 +18,8 @@ def format_report(report: Report) -> str:
         "",
         *format_kinds(report.kinds),
         "",
-        f"levels           {', '.join(report.levels)}",
+        *format_devices(report.devices, WIDTH),
+        *([f"levels           {', '.join(report.levels)}"] if report.levels else []),
         f"compiled in      {report.seconds:.1f} s, {megabytes(report.peak_memory)} at most",
         f"read a token     {megabytes(report.step_bytes)} of weights",
     ]
@@ -102,8 +108,3 @@ def _row(kind: LayerKind) -> tuple[str, ...]:
         megabytes(kind.bytes),
         f"{kind.bits_per_weight:.2f}",
     )
-
-
-def megabytes(count: int) -> str:
-    """Return a number of bytes for a reader."""
-    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"

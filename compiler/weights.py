@@ -37,7 +37,8 @@ def packed_ahead(
     pending: dict[int, Future[Packed]] = {}
 
     def pack(weight: PackedWeight) -> Packed:
-        return target.pack(weight, evaluate_weight(weight.value, checkpoint.weights))
+        value = evaluate_weight(weight.value, checkpoint.weights, coordinates=weight.coordinates)
+        return target.pack(weight, value)
 
     def make(index: int) -> Packed:
         for ahead in range(index, min(index + workers, len(weights))):

@@ -142,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
             _plan(model, options, progress)
             return 0
         report = compile_model(model, output, options, progress)
-    if not arguments.no_measure:
+    if report.levels and not arguments.no_measure:
         progress("measure", 0, 0)
         report = measure_speed(report)
     progress.close()

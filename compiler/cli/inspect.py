@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import Any
 
+from ingot.compiler.device_facts import format_devices
 from ingot.compiler.plan_facts import describe_artifact
 from ingot.compiler.records import CheckRecord
 from ingot.compiler.report import kinds_from_json
@@ -45,6 +46,7 @@ def format_facts(facts: dict[str, Any]) -> str:
     ]
     if "memory" in facts:
         lines += format_machine(facts["memory"], facts["kernels"], WIDTH)
+    lines += format_devices(facts.get("devices", {}), WIDTH)
     lines.append(f"pipeline      {facts['pipeline']}")
     if "verification" in facts:
         lines.append(f"verified      {_verified(facts['verification'])}")

@@ -1,0 +1,69 @@
+"""What a user gets wrong about targets, meshes and steps is told in one message, at once."""
+
+import pytest
+
+from ingot.compiler.cli.main import main
+from ingot.compiler.stages import check_options
+from ingot.errors import UsageError
+from ingot.targets import Settings, find_target, mesh_of
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["--target", "abacus"], "no target 'abacus'", "Targets: cpu, null, tpu, xla"),
+        (["--target", "cpu:fast"], "target cpu has no variant 'fast'", "Write --target cpu"),
+        (["--target", "xla:k80"], "target xla has no variant 'k80'", "xla:cuda-sm90, xla:a100"),
+        (["--target", "tpu:v9-8"], "'v9-8'", "v5e-{1,4,8,"),
+        (["--target", "null:k"], "target null has no variant 'k'", "null:tpu:v5e-8"),
+        (["--mesh", "tp2"], "target cpu runs on one device, and the mesh tp2 has 2", "xla:cpu"),
+        (["--target", "xla:cpu", "--mesh", "zz4"], "'zz' is no axis", "dp2xtp4"),
+        (["--target", "xla:cpu", "--mesh", "four"], "cannot read the mesh 'four'", "dp2xtp4"),
+        (
+            ["--target", "tpu:v5e-8", "--mesh", "tp4"],
+            "has 8 devices, and the mesh tp4 has 4",
+            "tp8",
+        ),
+        (
+            ["--target", "tpu:v5e-4", "--mesh", "tp8"],
+            "has 4 devices, and the mesh tp8 has 8",
+            "tp4",
+        ),
+        (["--kv-pages", "9"], "--kv-pages means nothing to target cpu", "another --target"),
+        (["--activations", "float"], "--activations means nothing to target cpu", "another"),
+        (["--target", "xla:cpu", "--levels", "avx2"], "has no level 'avx2'", "Leave --levels away"),
+    ],
+)
+def test_wrong_options_are_refused(
+    arguments: list[str], message: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["compile", "nosuch", *arguments])
+    said = capsys.readouterr().err
+    assert code == 2 and said.startswith("ingot: ")
+    assert message in said and hint in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "8,,16"])
+def test_sizes_of_steps_are_positive_numbers(
+    value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["compile", "nosuch", "--decode-batches", value])
+    assert ended.value.code == 2
+    assert "argument --decode-batches" in capsys.readouterr().err
+
+
+def test_a_target_brings_its_mesh() -> None:
+    target = find_target("tpu:v5p:2x2x2")
+    assert (target.devices, target.mesh) == (8, "tp8")
+    check_options(target, Settings())
+    assert str(mesh_of(Settings(mesh="dp2,tp=4"), target.mesh)) == "dp2xtp4"
+    assert "assign-sharding{mesh=tp8" in target.pipeline(Settings())
+    with pytest.raises(UsageError, match="a mesh of one does not fit"):
+        check_options(target, Settings(mesh="tp1"))
+
+
+def test_a_mesh_of_one_device_is_none() -> None:
+    target = find_target("xla:cpu")
+    assert mesh_of(Settings(mesh="dp1xtp1")) is None
+    assert "sharding" not in target.pipeline(Settings(mesh="tp1"))
