@@ -5,6 +5,7 @@ named like the target, a function of an artifact, `threads` and options that ret
 """
 
 from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -16,6 +17,7 @@ from .executor import Executor
 
 GROUP = Group("ingot.executors", "executor", "executors")
 CPU = "cpu"
+XLA_FAMILIES = ("xla", "tpu")
 
 
 def open_executor(
@@ -31,6 +33,8 @@ def open_executor(
     the installed entry points; a test gives its own.
     """
     own = {CPU: Owner(CPU, "runtime/native_executor.py", _native)}
+    for family in XLA_FAMILIES:
+        own[family] = Owner(family, "runtime/xla/executor.py", partial(_xla, family))
     owners = GROUP.owners(own, _accept, extensions)
     targets = list(artifact.manifest.get("targets", {CPU: {}}))
     for name in targets:
@@ -50,6 +54,13 @@ def _native() -> object:
     from .native_executor import NativeExecutor
 
     return NativeExecutor
+
+
+def _xla(family: str) -> object:
+    # jaxlib loads only where it runs something.
+    from .xla.executor import XlaExecutor
+
+    return partial(XlaExecutor, family=family)
 
 
 def _accept(owner: Owner, found: object) -> object:

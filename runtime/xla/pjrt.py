@@ -39,6 +39,10 @@ class DeviceArray:
         """Whether its memory has been given to a result."""
         return bool(self.handle.is_deleted())
 
+    def wait(self) -> None:
+        """Wait until its values are on the devices."""
+        self.handle.block_until_ready()
+
     def delete(self) -> None:
         """Free its memory now."""
         self.handle.delete()
@@ -96,6 +100,17 @@ class Parts:
 
     handles: tuple[Any, ...]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of each of the arrays."""
+        return tuple(self.handles[0].aval.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of their elements."""
+        dtype: np.dtype[Any] = np.dtype(self.handles[0].aval.dtype)
+        return dtype
+
     def read(self, index: int) -> HostArray:
         """Wait for the array of the group's device number `index` and return it, read-only."""
         with without_jax():
@@ -109,6 +124,7 @@ class Group:
 
     client: "Client"
     devices: tuple[Any, ...]
+    numbers: tuple[int, ...]
 
     def put(self, parts: Sequence[HostArray]) -> DeviceArray:
         """Place one host array a device, all of one shape and type, on the devices.
@@ -118,9 +134,9 @@ class Group:
         assert len(parts) == len(self.devices)
         return self._place(parts, parts[0].shape, parts[0].dtype)
 
-    def move(self, parts: Parts, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
+    def move(self, parts: Parts) -> DeviceArray:
         """Copy a result of another group of as many devices here, first to first and so on."""
-        return self._place(parts.handles, shape, dtype)
+        return self._place(parts.handles, parts.shape, parts.dtype)
 
     def compile(self, program: bytes) -> Program:
         """Compile StableHLO, text or portable bytecode; raises ArtifactError where XLA refuses."""
@@ -203,7 +219,7 @@ class Client:
     def group(self, numbers: Sequence[int]) -> Group:
         """Return the devices of these numbers, in this order."""
         devices = self.handle.local_devices()
-        return Group(self, tuple(devices[number] for number in numbers))
+        return Group(self, tuple(devices[number] for number in numbers), tuple(numbers))
 
     def free_memory(self) -> int | None:
         """Return the bytes that the first device has left, None where it does not tell."""

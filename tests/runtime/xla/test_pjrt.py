@@ -76,7 +76,7 @@ def test_results_move_from_group_to_group(client: pjrt.Client) -> None:
     here, there = client.group([0, 1]), client.group([2, 3])
     arguments, expected = _arguments(here, 2)
     [result], _ = here.compile(REDUCE.encode()).run(arguments, arguments[3:])
-    moved = there.move(result, (4, 8), np.dtype(np.float32))
+    moved = there.move(result)
     identity = REDUCE.replace("return %z, %new", "return %x, %new").encode()
     onward, _ = there.compile(identity).run(
         [moved, *(others := _arguments(there, 3)[0])[1:]], others[3:]
