@@ -37,6 +37,8 @@ class ReferenceExecutor:
     ) -> None:
         """`row_width` and `token_types` are those of `Limits`: for a module that pools."""
         self._interpreter = interpreter_of(module, weights)
+        groups = 1 if module.mesh is None else module.mesh.data_groups
+        assert num_pages % groups == 0, f"{num_pages} pages for {groups} groups"
         slots = state_slots if carries_state(module) else 0
         self._limits = Limits(
             vocab_size,
@@ -47,6 +49,7 @@ class ReferenceExecutor:
             slots,
             row_width,
             token_types,
+            groups,
         )
         self._pools: dict[CacheKey, Pool] = {}
         self._states: dict[int, State] = {}
@@ -66,6 +69,7 @@ class ReferenceExecutor:
             caches=[self._gather(slots[:past]) for slots, past in places],
             states=self._states_of(batch),
             token_types=batch.token_types.tolist() or None,
+            groups=_groups(batch, self._limits),
         )
         tokens = torch.from_numpy(batch.token_ids.astype(np.int32))
         positions = torch.from_numpy(batch.positions.astype(np.int32))
@@ -116,6 +120,20 @@ def _places(batch: StepBatch, sequence: int) -> tuple[torch.Tensor, int]:
     positions = np.arange(past + int(end - first))
     pages = batch.block_tables[sequence][positions // PAGE_TOKENS]
     return torch.from_numpy(pages.astype(np.int64) * PAGE_TOKENS + positions % PAGE_TOKENS), past
+
+
+def _groups(batch: StepBatch, limits: Limits) -> list[int] | None:
+    """Return the data group of each sequence: that whose range its pages lie in."""
+    if limits.data_groups == 1:
+        return None
+    slots = limits.num_pages // limits.data_groups * PAGE_TOKENS
+    found = []
+    for sequence in range(len(batch.starts) - 1):
+        ranges = _places(batch, sequence)[0] // slots
+        if int(ranges.min()) != int(ranges.max()):
+            raise ValueError(f"the pages of sequence {sequence} are in several groups' ranges")
+        found.append(int(ranges[0]))
+    return found
 
 
 def _check(batch: StepBatch, limits: Limits) -> None:

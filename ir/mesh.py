@@ -85,9 +85,12 @@ class Mesh:
         return prod(self.size(axis) for axis in DATA_AXES)
 
     def data_group(self, device: int) -> int:
-        """Return which of the data groups a device belongs to: its place along dp, then ep."""
-        places = self.coordinates(device)
-        group = 0
-        for axis in DATA_AXES:
-            group = group * self.size(axis) + places.get(axis, 0)
+        """Return which of the data groups a device belongs to.
+
+        Numbered by the places along the data axes, in the mesh's order, the last varying fastest.
+        """
+        places, group = self.coordinates(device), 0
+        for axis, size in self.axes:
+            if axis in DATA_AXES:
+                group = group * size + places[axis]
         return group

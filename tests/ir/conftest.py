@@ -7,6 +7,7 @@ import pytest
 from ingot.ir import (
     DYNAMIC,
     InsertionPoint,
+    IntegerType,
     Location,
     Module,
     Op,
@@ -19,6 +20,7 @@ from ingot.ir import (
     index_type,
     new_context,
     step_inputs,
+    tensor_type,
 )
 
 
@@ -36,6 +38,9 @@ class Builder:
     def weight(self, *shape: int, encoding: str = "") -> Type:
         plain = float_tensor(shape, self.context)
         return Quant.of(plain, encoding) if encoding else plain
+
+    def choices(self, count: int) -> Type:
+        return tensor_type([DYNAMIC, count], IntegerType.get_signless(32, self.context))
 
     @property
     def indices(self) -> Type:

@@ -1,6 +1,6 @@
 """The program of a mesh, run on all its devices, computes what one device computes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pytest
