@@ -15,7 +15,6 @@ from ingot.ir import (
     Slice,
     Value,
     is_weight_expression,
-    shape_of,
     source_of,
     weight_symbols,
 )
@@ -30,6 +29,7 @@ from ingot.passes import (
     random_weights,
     record,
     relative_error,
+    vocabulary_of,
 )
 from ingot.runtime.artifact import Artifact
 from ingot.runtime.artifact_format import CPU_PLAN, GRAPH, MANIFEST
@@ -136,7 +136,7 @@ def bisect(
     The `rank` weights whose operations add the most error are replaced by their float versions, one
     at a time.
     """
-    sample = random_sample(shape_of(reference.module.step.type.results[0])[-1], seed=seed)
+    sample = random_sample(vocabulary_of(reference.module), seed=seed)
     expected, actual = (record(side.module, weights, sample) for side in (reference, found))
     differences = compare(
         expected.values, actual.values, sample, metric=metric, tolerance=tolerance

@@ -10,7 +10,7 @@ from typing import Literal, TextIO
 from torch import Tensor
 
 from ingot.errors import UsageError
-from ingot.ir import Graph, Module, QuantTensor, layer_graph, layers_of, readable, shape_of
+from ingot.ir import Graph, Module, QuantTensor, layer_graph, layers_of, readable
 from ingot.models import open_checkpoint
 from ingot.passes import (
     Callback,
@@ -22,6 +22,7 @@ from ingot.passes import (
     random_sample,
     random_weights,
     verifying,
+    vocabulary_of,
 )
 
 from .counting import measure_module
@@ -168,7 +169,7 @@ def weights_for(module: Module, checkpoint: str | None) -> Mapping[str, Tensor |
 
 def sample_for(module: Module) -> Sample:
     """Return steps of random tokens that a module takes."""
-    return random_sample(shape_of(module.step.type.results[0])[-1])
+    return random_sample(vocabulary_of(module))
 
 
 def check_names(inspection: Inspection, pipeline: Pipeline, stages: tuple[str, ...] = ()) -> None:

@@ -53,6 +53,7 @@ from .core import step_block as step_block
 from .core import users as users
 from .core import verify_pass as verify_pass
 from .core import verifying as verifying
+from .core import vocabulary_of as vocabulary_of
 from .decompose import decompose_unknown as decompose_unknown
 from .outline import Unraised as Unraised
 from .outline import unraised as unraised

@@ -50,4 +50,5 @@ from .verification import Check as Check
 from .verification import measure as measure
 from .verification import verify_pass as verify_pass
 from .verification import verifying as verifying
+from .vocabulary import vocabulary_of as vocabulary_of
 from .weights import hoist_weights as hoist_weights

@@ -15,6 +15,7 @@ from ingot.passes.core import (
     random_sample,
     random_weights,
     verify_pass,
+    vocabulary_of,
 )
 
 from .random_modules import random_lengths, random_module
@@ -51,7 +52,7 @@ def assert_equivalent(
     """
     first, second = _module(before, "before"), _module(after, "after")
     weights = random_weights(first, seed) | random_weights(second, seed)
-    sample = random_sample(_vocabulary(first), lengths, seed)
+    sample = random_sample(vocabulary_of(first), lengths, seed)
     error = measure(contract, sample.logits(first, weights), sample.logits(second, weights))
     assert error <= contract.tolerance, (
         f"logits differ by {error:.3g} of their size ({contract.metric}), allowed is {contract}"
@@ -70,7 +71,7 @@ def assert_contract(
     for index in range(seed, seed + modules):
         numbers = random.Random(index)
         module = draw(numbers) if draw else random_module(numbers.choice)
-        sample = random_sample(_vocabulary(module), random_lengths(numbers.choice), index)
+        sample = random_sample(vocabulary_of(module), random_lengths(numbers.choice), index)
         text = str(module)
         try:
             verify_pass(tried, module, random_weights(module, index), sample)
@@ -87,16 +88,3 @@ def _pipeline(rewrite: Pass | Pipeline | str) -> Pipeline:
     if isinstance(rewrite, Pass):
         return Pipeline((rewrite,))
     return parse_pipeline(rewrite) if isinstance(rewrite, str) else rewrite
-
-
-def _vocabulary(module: Module) -> int:
-    """Return below which token ids are valid: the rows of the smallest table that they look up."""
-    from ingot.ir import Embedding, shape_of
-
-    block = module.step.entry_block
-    tables = [
-        shape_of(op.table)[0]
-        for op in block.operations
-        if isinstance(op, Embedding) and op.tokens == block.arguments[0]
-    ]
-    return min(tables, default=1)

@@ -6,16 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoConfig
 
 from ingot.compiler.cli.main import main
 from ingot.compiler.driver import CompileOptions, compile_model
 from ingot.compiler.stages import open_front
 from ingot.ir import Module, RmsNorm, before, source_of
+from ingot.models import write_random_checkpoint
+from ingot.models.head import Head
 from ingot.passes import parse_pipeline, replace
 from ingot.targets import Settings
 
 Captured = pytest.CaptureFixture[str]
 DOWN = "model.layers.1.mlp.down_proj.weight"
+ENCODER = {
+    "hidden_size": 24,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 11,
+    "max_position_embeddings": 64,
+}
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +97,17 @@ def test_an_artifact_against_its_checkpoint(folder: Path, tmp_path: Path, capsys
     assert costliest["symbols"] == [DOWN] and len(result["weights"]) == 3
     assert costliest["gain"] > 0.3 * result["logits"]
     assert costliest["error_without"] < result["logits"]
+
+
+def test_a_model_that_pools(tmp_path: Path, capsys: Captured) -> None:
+    """Its rows have more features than there are tokens, so they say nothing of those."""
+    config = AutoConfig.for_model("bert", **ENCODER)
+    folder = write_random_checkpoint(tmp_path / "m", config, head=Head("embed"))
+    path = written(open_front(folder, CompileOptions()).module, tmp_path / "imported.mlir")
+    code, result = bisected(capsys, path, "--against", str(folder), "--tolerance", "1e-9")
+    assert code == 0 and len(result["operations"]) > 5
+    assert main(["opt", path, "--pipeline", "raise", "--verify-passes", "-o", "/dev/null"]) == 0
+    assert "contracts of the passes, all kept" in capsys.readouterr().err
 
 
 def test_what_cannot_be_compared(raised: Module, tmp_path: Path, capsys: Captured) -> None:
