@@ -86,7 +86,7 @@ class Array:
         """Return where both are equal, i1."""
         return _compare("EQ", self, other)
 
-    def __getitem__(self, places: slice | int | None | tuple[slice | int | None, ...]) -> "Array":
+    def __getitem__(self, places: slice | int | tuple[slice | int | None, ...] | None) -> "Array":
         """Take ranges with known bounds, single places (the dimension goes), None for a new one."""
         given = places if isinstance(places, tuple) else (places,)
         ranges, shape, sizes = [], [], iter(self.shape)

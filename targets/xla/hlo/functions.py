@@ -111,6 +111,18 @@ def put(x: Array, indices: Array, rows: Array, *, add: bool = False) -> Array:
     return Array(made.result)
 
 
+def order_of(keys: Array) -> Array:
+    """Return the places of the elements of a vector of int32 in ascending order, equals as they are."""
+    types = [keys.value.type] * 2
+    made = hlo.SortOp(types, [keys.value, arange(keys.shape[0]).value], dimension=0, is_stable=True)
+    scalar = type_of((), "i32")
+    block = made.comparator.blocks.append(*[scalar] * 4)
+    with ir.InsertionPoint(block):
+        less = hlo.ComparisonDirectionAttr.get("LT")
+        hlo.return_([hlo.compare(block.arguments[0], block.arguments[1], less)])
+    return Array(made.results[1])
+
+
 def window(x: Array, starts: Sequence[Array | int], sizes: Sequence[int]) -> Array:
     """Return a part of x that begins where int32 scalars say, moved so that it lies in x."""
     return Array(hlo.dynamic_slice(x.value, _scalars(starts), list(sizes)))

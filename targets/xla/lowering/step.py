@@ -10,25 +10,34 @@ from ingot.ir import (
     AddConstant,
     AddLayerNorm,
     AddRmsNorm,
+    AllGather,
+    AllReduce,
     Arrange,
     Attention,
+    Combine,
+    Dispatch,
     Embedding,
+    Experts,
     Glu,
     L2Normalize,
     LayerNorm,
     Linear,
+    LocalIds,
     MergeAttention,
     Mesh,
     Module,
     Mul,
     OpView,
     PartialAttention,
+    ReduceScatter,
     RmsNorm,
     Rope,
     Round,
+    Route,
     Scale,
     SelectRows,
     SendRecv,
+    Shard,
     Shift,
     Slice,
     Softcap,
@@ -41,6 +50,15 @@ from ingot.targets.xla import hlo
 from ingot.targets.xla.hlo import Array, ArrayType
 
 from .attention import lower_attention, lower_merge_attention, lower_partial_attention
+from .collectives import (
+    lower_all_gather,
+    lower_all_reduce,
+    lower_combine,
+    lower_dispatch,
+    lower_local_ids,
+    lower_reduce_scatter,
+    lower_shard,
+)
 from .context import Context, Inputs
 from .elementwise import (
     lower_activation,
@@ -57,6 +75,7 @@ from .elementwise import (
     lower_slice,
     lower_softcap,
 )
+from .experts import lower_experts
 from .linear import lower_embedding, lower_linear
 from .matrix import ELEMENT
 from .norm import (
@@ -68,6 +87,7 @@ from .norm import (
 from .pools import PoolPlan, pool_plan
 from .program import CacheShape, Options, StageProgram, StepShape, step_input_shapes
 from .rope import lower_rope
+from .route import lower_route
 from .segments import Segment, segments_of
 from .weights import WeightPlan, key_of, packing_at, weight_operands, weights_of
 
@@ -77,21 +97,30 @@ TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
     AddConstant: lower_add_constant,
     AddLayerNorm: lower_add_layer_norm,
     AddRmsNorm: lower_add_rms_norm,
+    AllGather: lower_all_gather,
+    AllReduce: lower_all_reduce,
     Arrange: lower_arrange,
     Attention: lower_attention,
+    Combine: lower_combine,
+    Dispatch: lower_dispatch,
     Embedding: lower_embedding,
+    Experts: lower_experts,
     Glu: lower_glu,
     L2Normalize: lower_l2_normalize,
     LayerNorm: lower_layer_norm,
     Linear: lower_linear,
+    LocalIds: lower_local_ids,
     MergeAttention: lower_merge_attention,
     Mul: lower_mul,
     PartialAttention: lower_partial_attention,
+    ReduceScatter: lower_reduce_scatter,
     RmsNorm: lower_rms_norm,
     Rope: lower_rope,
     Round: lower_round,
+    Route: lower_route,
     Scale: lower_scale,
     SelectRows: lower_select_rows,
+    Shard: lower_shard,
     Shift: lower_shift,
     Slice: lower_slice,
     Softcap: lower_softcap,
