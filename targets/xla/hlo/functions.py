@@ -112,7 +112,7 @@ def put(x: Array, indices: Array, rows: Array, *, add: bool = False) -> Array:
 
 
 def order_of(keys: Array) -> Array:
-    """Return the places of the elements of a vector of int32 in ascending order, equals as they are."""
+    """Return where elements of a vector of int32 are in ascending order, equals as they came."""
     types = [keys.value.type] * 2
     made = hlo.SortOp(types, [keys.value, arange(keys.shape[0]).value], dimension=0, is_stable=True)
     scalar = type_of((), "i32")
