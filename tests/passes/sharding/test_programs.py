@@ -1,0 +1,49 @@
+"""Sharded modules compute what the unsharded ones do: every form of decoder on every mesh."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ingot.ir import Module
+from ingot.passes import Sample, random_sample, random_weights
+
+from .conftest import Sharded
+from .models import FORMS
+
+Weights = Mapping[str, Tensor | QuantTensor]
+
+MESHES = (
+    "dp2",
+    "tp2",
+    "tp4",
+    "tp8",
+    "dp2xtp4",
+    "pp2",
+    "cp2",
+    "mesh=tp2,sequence=true",
+    "pp2xtp2",
+    "cp2xtp2",
+    "mesh=pp2xtp2,sequence=true",
+)
+EXPERT_MESHES = ("ep4", "tp2xep4", "dp2xep2", "mesh=ep2xtp2,sequence=true", "pp2xep2xcp2")
+THOROUGH = ("llama", "mixtral")
+"""Forms that run on every mesh; the others on those that divide most at once."""
+SOME = ("tp4", "mesh=pp2xtp2,sequence=true", "cp2xtp2")
+
+
+def _meshes(form: str) -> tuple[str, ...]:
+    experts = FORMS[form].experts > 0
+    if form in THOROUGH:
+        return (*MESHES, *(EXPERT_MESHES if experts else ()))
+    return (*SOME, "tp2xep2") if experts else SOME
+
+
+@pytest.mark.parametrize(
+    ("form", "mesh"), [(form, mesh) for form in FORMS for mesh in _meshes(form)]
+)
+def test_a_program_computes_what_the_module_does(
+    form: str, mesh: str, reference: Callable[[str], Reference], sharded: Sharded
+) -> None:
+    known = reference(form)
+    found, expected = known.sample.logits(sharded(form, mesh), known.weights), known.logits
+    assert (found - expected).abs().max() <= 1e-9 * expected.abs().max()
