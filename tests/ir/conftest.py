@@ -1,8 +1,9 @@
 """What the tests of the IR share: building single operations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 
 from ingot.ir import (
     DYNAMIC,
@@ -66,6 +67,15 @@ class Builder:
 
 def _arguments(block: object) -> list[Value]:
     return list(block.arguments)  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: tensors this small are slower on more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
