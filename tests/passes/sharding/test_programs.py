@@ -4,13 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ingot.ir import Module
-from ingot.passes import Sample, random_sample, random_weights
-
-from .conftest import Sharded
+from .conftest import Reference, Sharded
 from .models import FORMS
-
-Weights = Mapping[str, Tensor | QuantTensor]
 
 MESHES = (
     "dp2",
