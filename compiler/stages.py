@@ -7,10 +7,10 @@ from pathlib import Path
 from ingot.errors import UnsupportedError, UsageError
 from ingot.ir import Encoding, Module, shape_of
 from ingot.models import Checkpoint, import_model, open_checkpoint
-from ingot.passes import Pass, Phase, parse_pipeline, random_sample
+from ingot.passes import Pass, Phase, parse_pipeline
 from ingot.targets import AUTO, Build, ModelFacts, Settings, Target, check_mesh, find_target
 
-from .inspection import Inspection, Inspector, check_names, cut
+from .inspection import Inspection, Inspector, check_names, cut, sample_for
 from .pooled_head import with_defaults
 
 UNBOUNDED = 1 << 17
@@ -97,7 +97,7 @@ def lower_model(
     settings, count = _until(target, options)
     inspector = Inspector(options.inspection)
     facts = model_facts(front)
-    inspector.verify_with(front.checkpoint.weights, random_sample(facts.vocab_size))
+    inspector.verify_with(front.checkpoint.weights, sample_for(front.module))
     inspector.dump.write(IMPORT, front.module)
     last: list[object] = [front.module]
 
