@@ -13,7 +13,8 @@ from .conftest import Model
 
 PIPELINE = (
     "raise,canonicalize,fold-arrangements,select-rows,outline,quantize,merge-linears,fuse-norms,"
-    "round-activations,fuse-rounding,canonicalize,decompose"
+    "round-activations,fuse-rounding,canonicalize,decompose,assign-sharding{mesh=pp2xcp2},"
+    "propagate-sharding,partition"
 )
 ENCODINGS = (
     "linear=int8",

@@ -9,6 +9,7 @@ from ingot.ir import (
     Arrange,
     Attention,
     Embedding,
+    Encoding,
     ExpertRows,
     Experts,
     ExpertUnit,
@@ -18,6 +19,7 @@ from ingot.ir import (
     Module,
     Mul,
     Piece,
+    Quant,
     RmsNorm,
     Rope,
     Route,
@@ -61,9 +63,12 @@ class Form:
     experts: int = 0
     expert_biases: bool = False
     shared_expert: bool = False
+    encoding: str = ""
 
 
 LLAMA = Form()
+WIDE = replace(LLAMA, hidden=64, head_dim=16, inner=256)
+"""Wide enough for whole groups of encodings on four devices."""
 FORMS = {
     "llama": LLAMA,
     "qwen2": replace(LLAMA, bias=True, tied=True),
@@ -81,6 +86,10 @@ FORMS = {
     "olmo2": replace(LLAMA, whole_norms=True, post_norms=True),
     "deepseek": replace(LLAMA, kv_heads=8, latent=True, experts=8, shared_expert=True),
     "falcon": replace(LLAMA, parallel=True, gated=False),
+    "wide": WIDE,
+    "wide-moe": replace(WIDE, experts=4),
+    "stored-int4": replace(WIDE, experts=4, encoding="int4-g32"),
+    "stored-int8": replace(WIDE, encoding="int8"),
 }
 
 
@@ -214,8 +223,8 @@ class _Decoder:
         count, hidden = form.experts, form.hidden
         logits = Linear(x, self._weight(f"{name}.router", count, hidden)).out
         route = Route(logits, experts_per_token=2, score="softmax", normalize=True)
-        up = ExpertRows(self._weight(f"{name}.up", count, 2 * inner, hidden))
-        down = ExpertRows(self._weight(f"{name}.down", count, hidden, inner))
+        up = ExpertRows(self._stored(f"{name}.up", count, 2 * inner, hidden))
+        down = ExpertRows(self._stored(f"{name}.down", count, hidden, inner))
         biases: list[Value | None] = [None, None]
         if form.expert_biases:
             up = ExpertRows(
@@ -237,7 +246,7 @@ class _Decoder:
         if self.form.learned_positions:
             # As GPT-2 stores them.
             return Linear(x, Transpose(self._weight(name, columns_of(x), rows)).out, bias).out
-        return Linear(x, self._weight(name, rows, columns_of(x)), bias).out
+        return Linear(x, self._stored(name, rows, columns_of(x)), bias).out
 
     def _norm(self, name: str, x: Value) -> Value:
         w = self._vector(name, columns_of(x))
@@ -253,6 +262,12 @@ class _Decoder:
 
     def _vector(self, name: str, size: int) -> Value:
         return self._weight(name, size)
+
+    def _stored(self, name: str, *shape: int) -> Value:
+        """Return a weight that the checkpoint may store encoded."""
+        kind = float_tensor(list(shape), self.tokens.context)
+        encoding = self.form.encoding
+        return Weight(name, Quant.of(kind, Encoding.parse(encoding)) if encoding else kind).out
 
     def _weight(self, name: str, *shape: int) -> Value:
         return Weight(name, float_tensor(list(shape), self.tokens.context)).out
