@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ingot.runtime.executor import Executor, StepBatch
+from ingot.runtime.executor import Executor, Limits, StepBatch
 
 DECODED = 6
 PAGES = 16
@@ -41,14 +41,24 @@ def run_schedule(executor: Executor, vocabulary: int, seed: int = 0) -> list[Run
         Run(
             tokens=[int(t) for t in generator.integers(3, vocabulary, length)],
             prompt=length,
-            # Pages of a sequence neither in order nor beside each other.
-            pages=[place * len(PROMPTS) + number for place in reversed(range(PAGES))],
+            pages=_pages(number, executor.limits),
         )
         for number, length in enumerate(PROMPTS)
     ]
     for counts in SCHEDULE:
         _step(executor, runs, counts)
     return runs
+
+
+def _pages(number: int, limits: Limits) -> list[int]:
+    """Return the pages of a sequence, neither in order nor beside each other.
+
+    Where sequences are divided among groups of devices, those of its group.
+    """
+    group, place = number % limits.data_groups, number // limits.data_groups
+    apart = -(-len(PROMPTS) // limits.data_groups)
+    first = group * (limits.num_pages // limits.data_groups) + place
+    return [first + page * apart for page in reversed(range(PAGES))]
 
 
 def _step(executor: Executor, runs: list[Run], counts: Sequence[int]) -> None:
