@@ -18,8 +18,6 @@ from ingot.passes import Unraised, parse_pipeline, step_block, unraised
 from .kinds import generic_name
 
 RAISING = "raise,canonicalize,select-rows"
-COMPUTED = ("inv_freq",)
-"""What the names of buffers that are computed, not stored, end with."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def _diagnosis(
     weights = checkpoint.weights
     stored: Counter[str] = Counter()
     for name in weights:
-        if name not in checkpoint.tied and not name.endswith(COMPUTED):
+        if name not in checkpoint.tied and name not in checkpoint.computed:
             info = weights.info(name)
             stored[str(info.stored).removeprefix("torch.")] += prod(info.shape)
     return Diagnosis(

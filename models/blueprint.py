@@ -43,6 +43,7 @@ def open_blueprint(path: str | Path) -> Checkpoint:
         weights=fitted.weights,
         sources={},
         tied=fitted.tied,
+        computed=fitted.computed,
         head=head,
         position_offset=position_offset(model),
     )

@@ -17,6 +17,7 @@ class Checkpoint:
 
     `weights` holds every parameter and buffer of the model under its Hugging Face name.  `tied`
     maps a parameter that shares its storage to the name that owns it; both are in `weights`.
+    `computed` names the buffers that the architecture makes itself, such as rotary frequencies.
     `unused` names the stored tensors that the architecture has no place for.  `sources` maps file
     names to sha256.  `tokenizer_json` is None where the checkpoint has no tokenizer: such a model
     takes token ids only.  `head` is what follows the transformer; `position_offset` is the row of a
@@ -28,6 +29,7 @@ class Checkpoint:
     weights: Weights
     sources: Mapping[str, str]
     tied: Mapping[str, str] = field(default_factory=dict)
+    computed: frozenset[str] = frozenset()
     unused: tuple[str, ...] = ()
     tokenizer_json: bytes | None = None
     tokenizer_config: dict[str, Any] = field(default_factory=dict)

@@ -17,11 +17,15 @@ FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class Fitted:
-    """The weights under the model's own names, who shares storage with whom, what is left over."""
+    """The weights under the model's own names, who shares storage with whom, what is left over.
+
+    `computed` names the buffers that the architecture makes itself and does not store.
+    """
 
     weights: Weights
     tied: Mapping[str, str]
     unused: tuple[str, ...]
+    computed: frozenset[str]
 
 
 def fit(
@@ -53,10 +57,12 @@ def fit(
         tied |= {name: owner for name in names if name != owner}
     if missing:
         raise _missing(missing, where)
-    for name, entry in buffer_entries(model).items():
+    buffers = buffer_entries(model)
+    for name, entry in buffers.items():
         key = keys.of(name)
         entries[name] = entry if key is None else stored[keys.take(name)]
-    return Fitted(Weights(entries), tied, keys.unused(set(tied)))
+    computed = frozenset(buffers) - model.state_dict(keep_vars=True).keys()
+    return Fitted(Weights(entries), tied, keys.unused(set(tied)), computed)
 
 
 class _Keys:

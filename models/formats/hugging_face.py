@@ -56,6 +56,7 @@ def open_folder(folder: Path) -> Checkpoint:
         weights=fitted.weights,
         sources=SourceHashes([*present, *files, *head_files(folder, head)]),
         tied=fitted.tied,
+        computed=fitted.computed,
         unused=fitted.unused,
         tokenizer_json=read_tokenizer(folder),
         tokenizer_config=tokenizer_config,

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 from transformers import AutoConfig
 
 from ingot.compiler.cli.main import main
 from ingot.compiler.doctor import examine
 from ingot.compiler.doctor_table import format_diagnosis, verdict
-from ingot.models import write_random_checkpoint
+from ingot.models import open_checkpoint, write_random_checkpoint
+from ingot.models.head import Head
 
 SIZES = {
     "hidden_size": 32,
@@ -46,6 +48,25 @@ def test_a_checkpoint_that_compiles(folder: Path) -> None:
     assert found.raised is not None and found.raised["lm.attention"] == 2
     assert found.stored == {"float32": found.parameters}
     assert "fully raised" in verdict(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "head"),
+    [
+        ("gemma2", {**SIZES, "head_dim": 16}, Head("generate")),
+        ("bert", {**SIZES, "type_vocab_size": 2}, Head("embed")),
+    ],
+)
+def test_what_is_computed_is_no_parameter(
+    tmp_path: Path, kind: str, fields: dict[str, object], head: Head
+) -> None:
+    """Frequencies, a scale of the embedding, numbers of positions: whatever they are called."""
+    path = write_random_checkpoint(tmp_path, AutoConfig.for_model(kind, **fields), head=head)
+    with safe_open(path / "model.safetensors", "pt") as file:
+        stored = sum(file.get_tensor(name).numel() for name in file.keys())
+    assert open_checkpoint(path).computed
+    assert examine(path).parameters == examine(path / "config.json").parameters == stored
+    assert set(examine(path).stored or {}) == {"float32"}
 
 
 def test_a_configuration_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

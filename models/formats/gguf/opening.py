@@ -41,6 +41,7 @@ def open_gguf(path: Path) -> Checkpoint:
         weights=fitted.weights,
         sources=SourceHashes([path]),
         tied=fitted.tied,
+        computed=fitted.computed,
         unused=tuple(name for name in renamed.unused if name != ROTARY_FACTORS),
         tokenizer_json=tokenizer_json(metadata, where=str(path)),
         tokenizer_config=_tokenizer_config(metadata),
