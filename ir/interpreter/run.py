@@ -11,7 +11,7 @@ from ingot.ir.mlir import OpView, Value, func
 from ingot.ir.module import Module, place_of
 from ingot.ir.operation import Op
 from ingot.ir.ops.weight import Weight
-from ingot.ir.placement import is_weight_expression, is_weight_op
+from ingot.ir.placement import axes_of, is_weight_expression, is_weight_op
 from ingot.ir.quant_tensor import QuantTensor
 
 from .torch_ops import TorchState, run_torch_op
@@ -89,6 +89,8 @@ class Interpreter:
             return values[value]
         if value in self._evaluated:
             return self._evaluated[value]
+        if axes_of(value):
+            raise _needs_mesh("a part of a weight", value.owner)
         encoded = value not in self._unencoded
         found = evaluate_weight(value, self._weights, self._dtype, encoded=encoded)
         if not isinstance(value.owner, Weight) and self._keep:
@@ -99,7 +101,7 @@ class Interpreter:
         """Return the results of one operation from its operands' values."""
         if isinstance(op, Op):
             if op.collective:
-                raise _needs_mesh(op)
+                raise _needs_mesh(op.OPERATION_NAME, op)
             return results_of(op.reference(*operands), self._dtype)
         if isinstance(op, func.CallOp):
             return self._run(self._functions[op.callee.value], operands, batch)
@@ -118,9 +120,9 @@ def results_of(found: Datum | tuple[Datum, ...], dtype: torch.dtype) -> list[Dat
     return [_in_dtype(value, dtype) for value in results]
 
 
-def _needs_mesh(op: Op) -> UnsupportedError:
+def _needs_mesh(what: str, op: Op) -> UnsupportedError:
     return UnsupportedError(
-        f"{op.OPERATION_NAME} is between the devices of a mesh, and the step names none",
+        f"{what} depends on a device's place in a mesh, and the step names none",
         where=place_of(op.location),
         hint="Say which by Module.set_mesh, and take the interpreter from interpreter_of.",
     )

@@ -14,6 +14,7 @@ from ingot.ir import (
     Attention,
     Batch,
     Combine,
+    Context,
     Dispatch,
     Embedding,
     Experts,
@@ -22,6 +23,7 @@ from ingot.ir import (
     Interpreter,
     Linear,
     LocalIds,
+    Location,
     MergeAttention,
     Mesh,
     MeshInterpreter,
@@ -90,10 +92,10 @@ class Writer:
         return Shard(whole, axis="tp", size=tp, parts=parts, dim=dim).out
 
     @property
-    def context(self) -> object:
-        from ingot.ir import Location
-
-        return Location.current.context
+    def context(self) -> Context:
+        found = Location.current.context
+        assert isinstance(found, Context)
+        return found
 
     def normed(self, x: Value, layer: int) -> Value:
         y = RmsNorm(x, self.weight("norm", layer), eps=1e-5).out
@@ -183,7 +185,7 @@ MIXED: Steps = ((5, 1, 3), (1, 4, 1, 7), (1, 1, 1, 2, 1), (3, 1, 1, 1, 6))
 
 
 def run(module: Module, weights: Mapping[str, Tensor], steps: Steps) -> list[Tensor]:
-    """Return the logits of every step, in the middle one of some rows in another order."""
+    """Return the logits of every step; in the second, of some rows in an order of their own."""
     interpreter = interpreter_of(module, weights, torch.float64)
     assert isinstance(interpreter, MeshInterpreter if module.mesh else Interpreter)
     generator = torch.Generator().manual_seed(1)
@@ -205,15 +207,22 @@ MESHES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def expected(weights: dict[str, Tensor]) -> list[Tensor]:
+    return run(program("tp1"), weights, MIXED)
+
+
 @pytest.mark.parametrize("mesh", MESHES)
-def test_a_mesh_computes_what_one_device_does(mesh: str, weights: dict[str, Tensor]) -> None:
-    expected = run(program("tp1"), weights, MIXED)
+def test_a_mesh_computes_what_one_device_does(
+    mesh: str, weights: dict[str, Tensor], expected: list[Tensor]
+) -> None:
     for one, other in zip(run(program(mesh), weights, MIXED), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("mesh", ["tp2", "tp4", "dp2xtp2", "tp2xcp2"])
-def test_tokens_are_divided_between_layers(mesh: str, weights: dict[str, Tensor]) -> None:
-    expected = run(program("tp1"), weights, MIXED)
+def test_tokens_are_divided_between_layers(
+    mesh: str, weights: dict[str, Tensor], expected: list[Tensor]
+) -> None:
     for one, other in zip(run(program(mesh, rows=True), weights, MIXED), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
