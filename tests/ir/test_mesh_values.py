@@ -172,8 +172,14 @@ def test_a_result_that_devices_should_share_is_compared(
 def test_operations_between_devices_need_a_mesh(weights: dict[str, Tensor]) -> None:
     module = feed_forward("tp2")
     module.set_mesh(None)
-    with pytest.raises(UnsupportedError, match="lm.all_reduce is between the devices of a mesh"):
+    with pytest.raises(UnsupportedError, match="a part of a weight depends on a device's place"):
         logits(module, weights, Batch([0, 5]))
+
+    def body(tokens: Value, positions: Value, batch: Value) -> Value:
+        return AllReduce(Embedding(tokens, weight("e")).out, axis="tp", size=2).out
+
+    with pytest.raises(UnsupportedError, match=r"lm.all_reduce depends on a device's place"):
+        logits(build_module(body), weights, Batch([0, 5]))
 
 
 def test_what_runs_a_module_is_chosen_by_its_mesh(weights: dict[str, Tensor]) -> None:
