@@ -50,6 +50,8 @@ class XlaExecutor:
         self._pools = [_make_pools(self.plan, group, i) for i, group in enumerate(self._stages)]
         self._programs = Programs(artifact, self.plan, self._stages)
         self._programs.announce()
+        if client.platform != "cpu":  # there all compile, or load, before the first request
+            self._programs.prepare()
         self.limits = _limits(self.plan, max_step_tokens)
 
     def step(self, batch: StepBatch) -> NDArray[np.float32]:

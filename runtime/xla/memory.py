@@ -24,7 +24,7 @@ def check_memory(plan: XlaPlan, client: Client) -> None:
         needed, free, whom = device_bytes(plan), found, "each device"
     if needed > free:
         raise UsageError(
-            f"{whom} would hold {_gib(needed)} of weights and KV cache, and {_gib(free)} are free",
+            f"{whom} would hold {_megabytes(needed)} of weights and KV cache, and {_megabytes(free)} are free",
             hint="Compile the model with fewer --kv-pages, or over more devices (--mesh).",
         )
 
@@ -60,5 +60,5 @@ def _bytes(shape: tuple[int, ...], dtype: str) -> int:
     return prod(shape) * bits // 8
 
 
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB"
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

@@ -41,6 +41,12 @@ class Programs:
             self._ready[step, stage] = self._load(step.stages[stage], self.stages[stage])
         return self._ready[step, stage]
 
+    def prepare(self) -> None:
+        """Make all programs ready."""
+        for step in self.plan.steps:
+            for stage in range(len(step.stages)):
+                self.get(step, stage)
+
     def announce(self) -> None:
         """Say in the log, once, if another build compiled the artifact's executables."""
         if self.plan.build != self.build and self._carried:
