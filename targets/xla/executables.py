@@ -7,6 +7,8 @@ from typing import Any
 
 from ingot.ir import Mesh
 
+from .analysis import analyse
+from .analysis import analyse
 from .compiling import Compiled, ProgramCompiler
 from .plan import Plan, PlannedStage, Step
 
@@ -39,13 +41,13 @@ def compile_steps(
             for index, stage in enumerate(step.stages):
                 name = PurePosixPath(stage.program).name.removesuffix(".mlir.bc")
                 assigned = stage_devices(plan.mesh, index)
-                watch(f"compile {name}", plan.platform.topology)
                 compiled = compiler.compile(
                     files[stage.program], plan.platform, len(assigned), assigned
                 )
                 watch(f"{name}.hlo", compiled.hlo)
                 path = str(PurePosixPath(stage.program).with_name(f"{name}.bin"))
-                made[path], facts[name] = compiled.executable, _facts(compiled)
+                made[path] = compiled.executable
+                facts[name] = _facts(compiled, plan, index)
                 stages.append(PlannedStage(stage.program, path))
             steps.append(Step(step.shape, tuple(stages)))
     return CompiledPlan(replace(plan, steps=tuple(steps)), made, facts)
@@ -60,9 +62,14 @@ def stage_devices(mesh: str, stage: int) -> tuple[int, ...]:
     return tuple(one for one in places if parsed.coordinates(one).get("pp", 0) == stage)
 
 
-def _facts(compiled: Compiled) -> dict[str, Any]:
+def _facts(compiled: Compiled, plan: Plan, stage: int) -> dict[str, Any]:
+    """Return what is known of an executable; `analysis` is read off the optimised program."""
+    weights = sum(one.stage == stage for one in plan.parameters)
+    mesh = Mesh.parse(plan.mesh) if plan.mesh else None
+    analysis = analyse(compiled.hlo, devices=compiled.devices, weights=weights, mesh=mesh)
     return {
         "devices": compiled.devices,
         "memory": compiled.memory.to_json(),
         "flops": compiled.flops,
+        **analysis.to_json(),
     }

@@ -10,7 +10,7 @@ import numpy as np
 from ingot.ir import Mesh
 
 from .hlo import Computation, HloModule, Instruction
-from .walk import places
+from .walk import places, sum_known
 
 _KINDS = (
     "all-reduce",
@@ -69,7 +69,7 @@ def collectives_of(module: HloModule, devices: int, mesh: Mesh | None) -> tuple[
                 axes = axes_of(groups, _stage_mesh(mesh, devices))
                 key = kind, axes, len(groups[0]), len(groups), size
                 found.setdefault(key, []).append(place.times)
-    return tuple(Collective(*key, len(times), _sum(times)) for key, times in found.items())
+    return tuple(Collective(*key, len(times), sum_known(times)) for key, times in found.items())
 
 
 def axes_of(groups: Groups, mesh: Mesh | None) -> tuple[str, ...] | None:
@@ -135,8 +135,3 @@ def _payload(computation: Computation, one: Instruction, size: int, kind: str) -
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
-
-
-def _sum(times: list[int | None]) -> int | None:
-    known = [one for one in times if one is not None]
-    return sum(known) if len(known) == len(times) else None

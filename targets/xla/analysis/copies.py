@@ -4,17 +4,19 @@ A low-bit weight should be widened inside the kernel that multiplies with it.  W
 do that, it writes the whole weight in a wider type to memory and reads it again.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .hlo import Computation, HloModule, Instruction
-from .walk import trip_count
+from .walk import sum_known, trip_count
 
 LEAST = 1 << 16
 """Elements from which on a copy is told of: smaller ones are norms, biases and scales."""
 
 _NO_COPY = {"parameter", "bitcast", "constant", "optimization-barrier"}
+_NUMBER = re.compile(r"\.\d+\.")
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,21 @@ Origins = tuple[Origin | None, ...]
 
 @dataclass(frozen=True)
 class WeightCopy:
-    """A value outside kernels that is made of weights alone, `times` a step (None: not known).
+    """A value outside kernels that is made of weights alone, or several alike.
 
-    `widened` says that its elements have more bits than those of `weight`, the parameter that it
-    is made from.  `on_chip` says that it stays in memory of the chip.
+    `weight` is the one that it is made from, numbers in its name left out, and `bytes` those of
+    one copy.  `widened` says that its elements have more bits than those of the weight; others have
+    another layout.  `on_chip` says that it stays in memory of the chip.  `count` stand in the
+    program, and `times` are made in a step, None where that is not known.
     """
 
-    name: str
     weight: str
     dtype: str
     shape: tuple[int, ...]
     bytes: int
     widened: bool
     on_chip: bool
+    count: int
     times: int | None
 
     def to_json(self) -> dict[str, Any]:
@@ -56,19 +60,27 @@ class WeightCopy:
         return {**asdict(self), "shape": list(self.shape)}
 
 
-def copies_of(module: HloModule, first_weight: int) -> tuple[WeightCopy, ...]:
-    """Return what the program makes of its parameters from number `first_weight` on alone."""
-    found: list[WeightCopy] = []
+def copies_of(module: HloModule, weights: Sequence[str]) -> tuple[WeightCopy, ...]:
+    """Return what the program makes of its last parameters alone, whose names are `weights`.
+
+    Weights that are only fetched into memory of the chip are left out.
+    """
+    parameters = module.entry.parameters
+    first = len(parameters) - len(weights)
     origins = [
-        _weight(one) if one.index >= first_weight else None for one in module.entry.parameters
+        _weight(one, weights[one.index - first]) if one.index >= first else None
+        for one in parameters
     ]
+    found: dict[WeightCopy, list[int | None]] = {}
     _Search(module, found).run(module.entry, [(origin,) for origin in origins], 1)
-    return tuple(found)
+    return tuple(
+        replace(copy, count=len(times), times=sum_known(times)) for copy, times in found.items()
+    )
 
 
-def _weight(parameter: Instruction) -> Origin:
+def _weight(parameter: Instruction, name: str) -> Origin:
     large = [one.bits for one in parameter.results if one.elements >= LEAST]
-    return Origin(parameter.name, min(large, default=NEUTRAL.bits))
+    return Origin(_NUMBER.sub(".*.", name), min(large, default=NEUTRAL.bits))
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ class _Search:
     """A walk through computations in the order of their instructions; copies go to `found`."""
 
     module: HloModule
-    found: list[WeightCopy]
+    found: dict[WeightCopy, list[int | None]]
 
     def run(
         self, computation: Computation, parameters: Sequence[Origins], times: int | None
@@ -108,7 +120,8 @@ class _Search:
             return _element(computation, one, inputs[0])
         origin = _joined(inputs, one)
         if one.opcode not in _NO_COPY and not one.opcode.endswith(("-start", "-done")):
-            self.found.extend(_copies(one, origin, times))
+            for copy in _copies(one, origin):
+                self.found.setdefault(copy, []).append(times)
         return (origin,) * len(one.results)
 
     def _callee(self, one: Instruction) -> Computation | None:
@@ -164,20 +177,12 @@ def _joined(inputs: Sequence[Origins], one: Instruction) -> Origin | None:
     return min(known, key=lambda origin: origin.bits, default=NEUTRAL)
 
 
-def _copies(one: Instruction, origin: Origin | None, times: int | None) -> list[WeightCopy]:
+def _copies(one: Instruction, origin: Origin | None) -> Iterator[WeightCopy]:
     if origin is None or origin.bits == NEUTRAL.bits:
-        return []
-    return [
-        WeightCopy(
-            one.name,
-            origin.weight,
-            array.dtype,
-            array.shape,
-            array.bytes,
-            array.bits > origin.bits,
-            array.space != 0,
-            times,
-        )
-        for array in one.results
-        if array.elements >= LEAST
-    ]
+        return
+    for array in one.results:
+        widened, on_chip = array.bits > origin.bits, array.space != 0
+        if array.elements >= LEAST and (widened or not on_chip):
+            yield WeightCopy(
+                origin.weight, array.dtype, array.shape, array.bytes, widened, on_chip, 1, None
+            )

@@ -16,6 +16,9 @@ _ELEMENT_BITS = re.compile(r"E\((\d+)\)")
 _SPACE = re.compile(r"S\((\d+)\)")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.~-]+) = (.*)$")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.~-]+) \(.*\) -> .*\{$")
+_PARENTHESIS = re.compile(r"[()]")
+_ABOUT = re.compile(r", (?:metadata|backend_config)=")
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _NAME = re.compile(r"%([\w.~-]+)")
 _CALLED = re.compile(
     r"\b(calls|to_apply|body|condition|branch_computations|called_computations|"
@@ -48,7 +51,10 @@ class Array:
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction; `results` are the arrays of its type, one after the other."""
+    """One instruction; `results` are the arrays of its type, one after the other.
+
+    `noted_trips` is how often a loop runs, where XLA has noted that.
+    """
 
     name: str
     opcode: str
@@ -57,6 +63,7 @@ class Instruction:
     literal: str
     attributes: str
     root: bool
+    noted_trips: int | None
 
     @cached_property
     def called(self) -> Mapping[str, tuple[str, ...]]:
@@ -136,24 +143,26 @@ def _instruction(name: str, text: str, root: bool) -> Instruction:
     start = text.index("(", end)
     close = _closing(text, start)
     inside = text[start + 1 : close]
+    trips = _TRIPS.search(text, close)
     return Instruction(
         name,
         text[end:start].strip(),
         tuple(_array(*found) for found in _ARRAY.findall(text[:end])),
         tuple(_NAME.findall(inside)),
         inside,
-        text[close + 1 :],
+        _ABOUT.split(text[close + 1 :], maxsplit=1)[0],
         root,
+        int(trips[1]) if trips else None,
     )
 
 
 def _closing(text: str, start: int) -> int:
     """Return the place of the parenthesis that closes the one at `start`."""
     depth = 0
-    for place in range(start, len(text)):
-        depth += (text[place] == "(") - (text[place] == ")")
+    for found in _PARENTHESIS.finditer(text, start):
+        depth += 1 if found[0] == "(" else -1
         if depth == 0:
-            return place
+            return found.start()
     raise AssertionError(f"a parenthesis stays open: {text[:200]}")
 
 

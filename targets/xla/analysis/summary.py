@@ -1,7 +1,7 @@
 """What the compiler made of a program, as far as its text tells: the analysis of one executable."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ _NO_WORK = {
     "copy",
     "copy-start",
 }
+_MARKERS = {"ConcatBitcast", "AssumeGatherIndicesInBound"}
+"""Calls by which libtpu tells itself something; nothing is called."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ class Analysis:
         }
 
 
-def analyse(hlo: str, *, devices: int = 1, weights: int = 0, mesh: Mesh | None = None) -> Analysis:
+def analyse(
+    hlo: str, *, devices: int = 1, weights: Sequence[str] = (), mesh: Mesh | None = None
+) -> Analysis:
     """Read the text of an optimised program that `devices` replicas run.
 
-    The last `weights` parameters are weights.  `mesh` names the axes of collectives.
+    The last parameters are weights, of the names `weights`.  `mesh` names the axes of collectives.
     """
     module = parse_hlo(hlo)
-    first_weight = len(module.entry.parameters) - weights
+    first_weight = len(module.entry.parameters) - len(weights)
     operations, fused, loops, kernels = _counts(module)
     sizes: Counter[str] = Counter()
     for one in module.entry.parameters[first_weight:]:
@@ -88,7 +92,7 @@ def analyse(hlo: str, *, devices: int = 1, weights: int = 0, mesh: Mesh | None =
             sizes[array.dtype] += array.bytes
     return Analysis(
         collectives_of(module, devices, mesh),
-        copies_of(module, first_weight),
+        copies_of(module, weights),
         operations,
         fused,
         loops,
@@ -104,8 +108,9 @@ def _counts(module: HloModule) -> tuple[int, int, int, Counter[str]]:
     for place in places(module):
         for one in place.computation.instructions:
             loops += one.opcode == "while"
-            if one.opcode == "custom-call":
-                kernels[one.attribute("custom_call_target").strip('"')] += 1
+            target = one.attribute("custom_call_target").strip('"')
+            if one.opcode == "custom-call" and target not in _MARKERS:
+                kernels[target] += 1
             if place.fused:
                 continue
             inside = _inside(module, one) if one.opcode == "fusion" else 0

@@ -1,12 +1,10 @@
 """What of a module runs, how often, and inside what: computations reached from the entry."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .hlo import Computation, HloModule, Instruction
-
-_KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,19 @@ def _inside(module: HloModule, place: Place, one: Instruction) -> Iterator[Place
             yield Place(module.computations[name], place.times, fused, place.loops)
 
 
+def sum_known(times: Sequence[int | None]) -> int | None:
+    """Return how often several places run together, None where one of them is not known."""
+    known = [one for one in times if one is not None]
+    return sum(known) if len(known) == len(times) else None
+
+
 def trip_count(module: HloModule, around: Computation, loop: Instruction) -> int | None:
     """Return how often a loop runs, None where its bound is known only while it runs.
 
     XLA notes that for some backends; else the loop is read if it counts up to a constant.
     """
-    if noted := _KNOWN_TRIPS.search(loop.attributes):
-        return int(noted[1])
+    if loop.noted_trips is not None:
+        return loop.noted_trips
     condition = module.computations[loop.called["condition"][0]]
     body = module.computations[loop.called["body"][0]]
     test = condition.root
