@@ -8,7 +8,6 @@ from typing import Any
 from ingot.ir import Mesh
 
 from .analysis import analyse
-from .analysis import analyse
 from .compiling import Compiled, ProgramCompiler
 from .plan import Plan, PlannedStage, Step
 
@@ -64,7 +63,7 @@ def stage_devices(mesh: str, stage: int) -> tuple[int, ...]:
 
 def _facts(compiled: Compiled, plan: Plan, stage: int) -> dict[str, Any]:
     """Return what is known of an executable; `analysis` is read off the optimised program."""
-    weights = sum(one.stage == stage for one in plan.parameters)
+    weights = [one.name for one in plan.parameters if one.stage == stage]
     mesh = Mesh.parse(plan.mesh) if plan.mesh else None
     analysis = analyse(compiled.hlo, devices=compiled.devices, weights=weights, mesh=mesh)
     return {
