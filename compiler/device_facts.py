@@ -78,7 +78,9 @@ def format_devices(facts: Mapping[str, Any], width: int) -> list[str]:
     ]
     if facts["compiler"]:
         lines.append(("compiler", facts["compiler"]))
-    lines += [(name, _program(one)) for name, one in facts["programs"].items()]
+    for name, one in facts["programs"].items():
+        lines += [(name, _program(one)), ("", _collectives(one)), ("", _copies(one))]
+    lines = [(name, text) for name, text in lines if text]
     return [f"{name.ljust(width - 1)} {text}" for name, text in lines]
 
 
@@ -95,7 +97,26 @@ def _program(one: Mapping[str, Any]) -> str:
     return (
         f"{megabytes(memory['total'])} a device: {megabytes(memory['arguments'])} arguments, "
         f"{megabytes(memory['temporaries'])} temporaries, {megabytes(memory['code'])} code; "
-        f"{one['flops'] / 1e9:.3f} GFLOP"
+        f"{one['flops'] / 1e9:.3f} GFLOP, {one['fused_share']:.0%} of operations fused"
+    )
+
+
+def _collectives(one: Mapping[str, Any]) -> str:
+    """Return the collectives of a program: how often each runs, along which axes, its bytes."""
+    return "; ".join(
+        f"{each['times'] or '?'} {each['kind']} along {'+'.join(each['axes'] or ('?',))} "
+        f"of {each['bytes']:,} bytes"
+        for each in one["collectives"]
+    )
+
+
+def _copies(one: Mapping[str, Any]) -> str:
+    """Return the copies of weights in a wider type, of which there should be none."""
+    wide = [each for each in one["copies"] if each["widened"]]
+    if not wide:
+        return ""
+    return (
+        f"{len(wide)} copies of weights in a wider type, {megabytes(sum(c['bytes'] for c in wide))}"
     )
 
 

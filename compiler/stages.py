@@ -10,6 +10,7 @@ from ingot.models import Checkpoint, import_model, open_checkpoint
 from ingot.passes import Pass, Phase, parse_pipeline
 from ingot.targets import AUTO, Build, ModelFacts, Settings, Target, check_mesh, find_target
 
+from .auto_mesh import with_chosen_mesh
 from .inspection import Inspection, Inspector, check_names, cut, sample_for
 from .pooled_head import with_defaults
 
@@ -94,9 +95,13 @@ def lower_model(
     options = replace(options, settings=with_defaults(options.settings, front.checkpoint))
     target = find_target(options.target)
     check_options(target, options.settings)
+    facts = model_facts(front)
+    chosen = with_chosen_mesh(
+        front.checkpoint, front.module, facts, target, options.settings, progress
+    )
+    options = replace(options, settings=chosen)
     settings, count = _until(target, options)
     inspector = Inspector(options.inspection)
-    facts = model_facts(front)
     inspector.verify_with(front.checkpoint.weights, sample_for(front.module))
     inspector.dump.write(IMPORT, front.module)
     last: list[object] = [front.module]

@@ -99,6 +99,7 @@ def target_of(member: Member, *, runs: bool = True) -> Target:
             Stage("passes", lambda build: run_passes(build, member.pipeline(build.settings))),
             Stage("lower", partial(_lower, member)),
             *(programs if runs else ()),
+            Stage("plan", partial(_write_plan, member)),
         ),
         pack=lambda weight, value: pack(weight.packing, value),
         devices=member.platform.devices,
@@ -129,7 +130,7 @@ def _lower(member: Member, build: Build) -> Build:
         parameters=weights.parameters,
         steps=tuple(Step(shape, ()) for shape in step_shapes(sizes, blocks_of(limits))),
     )
-    return _with_plan(member, build, plan, Program(plan, (), weights.packed))
+    return replace(build, program=Program(plan, (), weights.packed))
 
 
 def _write_programs(member: Member, build: Build) -> Build:
@@ -137,38 +138,45 @@ def _write_programs(member: Member, build: Build) -> Build:
 
     Not in a dry run, which so needs no jaxlib.
     """
-    plan, program = _plan(build), build.program
-    assert program is not None
+    plan, options = _plan(build), member.options(build.settings)
     if build.dry_run:
         return build
     files, steps = dict(build.files), []
     for step in plan.steps:
-        name = step_name(step.shape)
-        build.watch(f"lower {name}", build.module)
-        stages = []
-        for made in lowering.lower_step(
-            build.module, step.shape, plan.cache, member.options(build.settings)
-        ):
+        name, stages = step_name(step.shape), []
+        for made in lowering.lower_step(build.module, step.shape, plan.cache, options):
             path = f"targets/{member.family}/{name}.{made.stage}.mlir.bc"
             build.watch(f"{name}.{made.stage}", made.text)
             files[path] = made.portable()
             stages.append(PlannedStage(path))
         steps.append(Step(step.shape, tuple(stages)))
-    return _with_plan(
-        member, replace(build, files=files), replace(plan, steps=tuple(steps)), program
-    )
+    return _with_plan(replace(build, files=files), replace(plan, steps=tuple(steps)))
 
 
 def _compile(member: Member, build: Build) -> Build:
     """Compile the programs, where that is done ahead of time and is not a dry run."""
-    program = build.program
-    assert program is not None
     if build.dry_run or not member.ahead:
         return build
     compiled = compile_steps(_plan(build), build.files, build.watch)
     files = {**build.files, **compiled.files}
     notes = {**build.notes, "programs": compiled.facts}
-    return _with_plan(member, replace(build, files=files, notes=notes), compiled.plan, program)
+    return _with_plan(replace(build, files=files, notes=notes), compiled.plan)
+
+
+def _write_plan(member: Member, build: Build) -> Build:
+    """Write the plan, and say of it what the manifest tells."""
+    plan = _plan(build)
+    text = plan.text()
+    build.watch("plan", text)
+    notes = {
+        "variant": member.variant,
+        "topology": plan.platform.topology,
+        "mesh": plan.mesh,
+        "steps": [step_name(step.shape) for step in plan.steps],
+        "compiler": plan.build,
+        **build.notes,
+    }
+    return replace(build, files={**build.files, member.plan_file: text.encode()}, notes=notes)
 
 
 def _plan(build: Build) -> Plan:
@@ -176,24 +184,9 @@ def _plan(build: Build) -> Plan:
     return build.program.plan
 
 
-def _with_plan(member: Member, build: Build, plan: Plan, program: Program) -> Build:
-    """Put a plan in the place of the one before, and say of it what the manifest tells."""
-    text = plan.text()
-    build.watch("plan", text)
-    steps = [step_name(step.shape) for step in plan.steps]
-    notes = {
-        "variant": member.variant,
-        "topology": plan.platform.topology,
-        "mesh": plan.mesh,
-        "steps": steps,
-        "compiler": plan.build,
-    }
-    return replace(
-        build,
-        program=replace(program, plan=plan),
-        files={**build.files, member.plan_file: text.encode()},
-        notes={**build.notes, **notes},
-    )
+def _with_plan(build: Build, plan: Plan) -> Build:
+    assert build.program is not None
+    return replace(build, program=replace(build.program, plan=plan))
 
 
 def step_name(shape: StepShape) -> str:
