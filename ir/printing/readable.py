@@ -6,7 +6,7 @@
       // model.layers.0
       %q_proj.0 = lm.linear %input_layernorm.0, @….q_proj.weight : int4-g32 [576, 576] -> [T, 576]
 
-Attributes at their default are left out.
+Attributes at their default are left out; `on dp2xtp4` names a mesh, `as [-, tp]` how a value is divided.
 """
 
 import inspect
@@ -18,13 +18,14 @@ from typing import get_args
 from ingot.ir.fields import ATTRIBUTES
 from ingot.ir.locations import source_of, sources_of
 from ingot.ir.mlir import AttributeValue, OpView, StringAttr, Value, func
-from ingot.ir.module import STEP, Module
+from ingot.ir.module import MESH, STEP, Module
 from ingot.ir.operation import Op
 from ingot.ir.ops.concat import Concat
 from ingot.ir.ops.select_rows import SelectRows
 from ingot.ir.ops.to_torch import ToTorch
 from ingot.ir.ops.weight import Weight
 from ingot.ir.placement import is_weight_expression
+from ingot.ir.sharding import SHARDING
 
 from .names import layer_of, name_values
 from .types import ROWS, TOKENS, format_type
@@ -96,7 +97,9 @@ class _Printer:
         body = list(self._body(list(block.operations)))
         results = ", ".join(self._type(value) for value in list(block.operations)[-1].operands)
         title = name if name == STEP else f"func {name}"
-        return "\n".join([f"{title}({arguments}) -> {results} {{", *body, "}", ""])
+        mesh = self._function.attributes[MESH].value if MESH in self._function.attributes else ""
+        devices = f" on {mesh}" if mesh else ""
+        return "\n".join([f"{title}({arguments}) -> {results}{devices} {{", *body, "}", ""])
 
     def _body(self, operations: list[OpView]) -> Iterator[str]:
         group = ""
@@ -142,7 +145,8 @@ class _Printer:
         if not len(op.results):
             return text
         results = ", ".join(map(self._value, op.results))
-        return f"{results} = {text} -> {', '.join(map(self._type, op.results))}"
+        types = ", ".join(map(self._type, op.results))
+        return f"{results} = {text} -> {types}{_divided(op)}"
 
     def _operands(self, op: Op) -> str:
         """Return the operands; those that may be left out are named."""
@@ -164,17 +168,22 @@ class _Printer:
         if isinstance(owner, Weight):
             symbol = owner.symbol
             quoted = symbol if re.fullmatch(r"[\w.]+", symbol) else json.dumps(symbol)
-            return f"@{quoted} : {format_type(value.type)}"
+            return f"@{quoted} : {format_type(value.type)}{_divided(owner)}"
         if isinstance(owner, ToTorch):
             return self._value(owner.x)
         if isinstance(owner, Op):
             name = str(owner.operation.name).removeprefix("lm.")
             text = f"{name}({self._operands(owner)}){format_attributes(owner)}"
-            return f"{text} : {format_type(value.type)}"
+            return f"{text} : {format_type(value.type)}{_divided(owner)}"
         return _constant(owner) or "[" + ", ".join(map(self._value, owner.operands)) + "]"
 
     def _type(self, value: Value) -> str:
         return format_type(value.type, ROWS if value in self._selected else TOKENS)
+
+
+def _divided(op: OpView) -> str:
+    """Return how the results are divided over a mesh, where the operation says so."""
+    return f" as {op.attributes[SHARDING].value}" if SHARDING in op.attributes else ""
 
 
 def _torch_name(op: OpView) -> str:

@@ -25,6 +25,7 @@ from ingot.ir import (
     clear_shardings,
     float_tensor,
     part_coordinates,
+    readable,
     set_shardings,
     shardings_of,
     stages_of,
@@ -123,6 +124,7 @@ def test_shardings_are_attributes_of_operations() -> None:
     op = next(op for op in parsed.step.entry_block.operations if isinstance(op, Embedding))
     assert 'lm.sharding = "[-, tp:2]"' in module.text()
     assert shardings_of(op) == (Sharding.along(2, 1, Part("tp", 2)),)
+    assert "-> [T, 4] as [-, tp:2]" in readable(parsed)
     clear_shardings(op)
     clear_shardings(op)
     assert shardings_of(op) is None
@@ -143,6 +145,7 @@ def test_a_module_keeps_its_mesh() -> None:
     module.set_mesh(mesh)
     assert module.mesh == mesh and 'lm.mesh = "dp3xtp2"' in module.text()
     assert Module.parse(module.bytecode()).mesh == mesh
+    assert "-> [T, 4] on dp3xtp2 {" in readable(module)
     module.set_mesh(None)
     assert module.mesh is None and Module.create().mesh is None
 
