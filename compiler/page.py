@@ -1,12 +1,14 @@
 """The report of a compile as one HTML page: no script, nothing from the network, light and dark."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from ingot.ir import Graph, Node
 
+from .device_page import device_section
 from .drawing import draw
+from .page_parts import bar, section, table
 from .page_style import STYLE
 from .table import megabytes
 
@@ -16,45 +18,19 @@ def html_page(document: Mapping[str, Any]) -> str:
     name = escape(document["name"])
     sections = [
         _summary(document),
-        _section("Passes", _passes(document)),
-        _section("Contracts", _contracts(document["verification"])),
-        _section("Weights", _weights(document)),
-        _section("Memory and kernels", _machine(document)),
-        _section("Where the work is", _operations(document["operations"])),
-        _section("One layer", _layer(document["layer"])),
+        section("Passes", _passes(document)),
+        section("Contracts", _contracts(document["verification"])),
+        section("Weights", _weights(document)),
+        section("Memory and kernels", _machine(document)),
+        device_section(document["devices"]),
+        section("Where the work is", _operations(document["operations"])),
+        section("One layer", _layer(document["layer"])),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{name}: compile report</title><style>{STYLE}</style></head><body>"
         f"<h1>{name}</h1>{''.join(sections)}</body></html>\n"
-    )
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Return a table of cells that are HTML already; columns from `left` on are numbers."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{' class=number' if column >= left else ''}>{cell}</td>"
-            for column, cell in enumerate(row)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
-
-
-def _bar(share: float) -> str:
-    """Return a share as a number before a bar."""
-    return (
-        f'{share:.1%} <svg class="bar" width="100" height="10" aria-hidden="true">'
-        f'<rect width="{100 * share:.1f}" height="10"/></svg>'
     )
 
 
@@ -87,7 +63,7 @@ def _passes(document: Mapping[str, Any]) -> str:
                 f"<code>{escape(one['pass'])}</code>",
                 escape(one["contract"]),
                 f"{one['seconds']:.3f}",
-                _bar(one["seconds"] / total),
+                bar(one["seconds"] / total),
                 f"{before['total']} → {after['total']}",
                 " → ".join(megabytes(int(side["weight_bytes"])) for side in (before, after)),
                 f"{before['flops'] / 1e9:.3f} → {after['flops'] / 1e9:.3f}",
@@ -95,7 +71,7 @@ def _passes(document: Mapping[str, Any]) -> str:
             )
         )
     header = ("pass", "contract", "seconds", "share", "operations", "weights", "GFLOP a token")
-    return _table((*header, "changed"), rows, left=2)
+    return table((*header, "changed"), rows, left=2)
 
 
 def _changes(before: Mapping[str, int], after: Mapping[str, int]) -> str:
@@ -122,7 +98,7 @@ def _contracts(checks: Sequence[Mapping[str, Any]]) -> str:
         )
         for one in checks
     ]
-    return _table(("pass", "contract", "", "error", "allowed"), rows, left=3)
+    return table(("pass", "contract", "", "error", "allowed"), rows, left=3)
 
 
 def _weights(document: Mapping[str, Any]) -> str:
@@ -136,7 +112,7 @@ def _weights(document: Mapping[str, Any]) -> str:
             f"{kind['parameters']:,}",
             f"{8 * kind['bytes'] / kind['parameters']:.2f}",
             megabytes(kind["bytes"]),
-            _bar(kind["bytes"] / total),
+            bar(kind["bytes"] / total),
         )
         for kind in document["kinds"]
     ]
@@ -150,7 +126,7 @@ def _weights(document: Mapping[str, Any]) -> str:
         "size",
         "share",
     )
-    return _table(header, rows, left=3)
+    return table(header, rows, left=3)
 
 
 def _machine(document: Mapping[str, Any]) -> str:
@@ -164,9 +140,9 @@ def _machine(document: Mapping[str, Any]) -> str:
     ]
     files = [(f"<code>{escape(n)}</code>", f"{size:,}") for n, size in document["files"].items()]
     return (
-        _table(("memory", "bytes or number"), memory)
-        + _table(("level", "kernels", "object"), kernels)
-        + _table(("file", "bytes"), files)
+        table(("memory", "bytes or number"), memory)
+        + table(("level", "kernels", "object"), kernels)
+        + table(("file", "bytes"), files)
     )
 
 
@@ -179,9 +155,9 @@ def _operations(work: Mapping[str, Any]) -> str:
         (
             f"<code>{escape(name)}</code>",
             megabytes(int(decode[name]["bytes"])),
-            _bar(decode[name]["bytes"] / bytes_),
+            bar(decode[name]["bytes"] / bytes_),
             f"{prefill[name]['flops'] / 1e9:.3f}",
-            _bar(prefill[name]["flops"] / flops),
+            bar(prefill[name]["flops"] / flops),
         )
         for name in names
     ]
@@ -191,7 +167,7 @@ def _operations(work: Mapping[str, Any]) -> str:
         f"{work['prefill_tokens']} tokens.</p>"
     )
     header = ("operation", "bytes a token", "share", "GFLOP of a prefill", "share")
-    return said + _table(header, rows)
+    return said + table(header, rows)
 
 
 def _layer(layer: Mapping[str, Any] | None) -> str:
