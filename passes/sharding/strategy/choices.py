@@ -24,8 +24,12 @@ class Choices:
         return chosen.get(name)
 
     def divide_linear(self, op: Linear, dim: int, part: Part) -> None:
-        """Divide the outputs or the inputs of a linear."""
+        """Divide the outputs of a linear, its bias with them, or the inputs."""
+        if self.of(op, "w") is not None:
+            return
         self.divide(op, "w", Sharding.along(2, dim, part))
+        if dim == OUTPUTS and op.bias is not None:
+            self.divide(op, "bias", Sharding.along(1, 0, part))
 
     def write(self, mesh: Mesh) -> None:
         """Write the shardings at the weights; one that is wanted in two ways is read twice."""

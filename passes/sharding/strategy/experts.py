@@ -42,3 +42,7 @@ def _divide(op: Experts, mesh: Mesh, choices: Choices) -> None:
     if whole or inside:
         choices.divide(op, "up", Sharding(((*whole, *inside), ())))
         choices.divide(op, "down", Sharding((tuple(whole), tuple(features))))
+        if op.up_bias is not None:
+            choices.divide(op, "up_bias", Sharding(((*whole, *inside),)))
+        if op.down_bias is not None and whole:
+            choices.divide(op, "down_bias", Sharding((tuple(whole),)))

@@ -34,7 +34,7 @@ DIVIDED: dict[Sequence[object], Sequence[object]] = {
 @pytest.mark.parametrize("mesh", MESHES)
 def test_random_modules_compute_the_same_on_a_mesh(mesh: str, sharded: Sharded) -> None:
     refused = 0
-    for seed in range(5):
+    for seed in range(3):
         numbers = random.Random(f"{mesh} {seed}")
 
         def choose(options: Sequence[T], numbers: random.Random = numbers) -> T:
@@ -51,7 +51,7 @@ def test_random_modules_compute_the_same_on_a_mesh(mesh: str, sharded: Sharded) 
         found = sample.logits(program, weights)
         error = (found - expected).abs().max() / expected.abs().max()
         assert error <= 1e-9, f"seed {seed}:\n{module}"
-    assert refused < 5, "every module was refused"
+    assert refused < 3, "every module was refused"
 
 
 @pytest.mark.parametrize(("form", "mesh"), [("qwen3", "dp2xtp4"), ("mixtral", "tp2xep2")])
