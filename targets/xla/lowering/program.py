@@ -108,15 +108,15 @@ class Parameter:
 class StageProgram:
     """One stage's program of one step: StableHLO with a function `main`.
 
-    Its arguments: the step's inputs (`STEP_INPUTS`), `incoming` arrays float32 `[T or R, n]`, the
+    Its arguments: the step's inputs (`STEP_INPUTS`), `incoming` arrays, float32, the
     stage's pools, its parameters.  Its results: what goes to the next stage, or the logits, then
     the pools, which take the place of those that came in.
     """
 
     stage: int
     text: str
-    incoming: tuple[tuple[int, int], ...]
-    outgoing: tuple[tuple[int, int], ...]
+    incoming: tuple[tuple[int, ...], ...]
+    outgoing: tuple[tuple[int, ...], ...]
 
     def portable(self) -> bytes:
         """Return the program in the form that StableHLO keeps readable for years."""

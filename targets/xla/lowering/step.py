@@ -42,7 +42,6 @@ from ingot.ir import (
     Slice,
     Softcap,
     Value,
-    columns_of,
     place_of,
     source_of,
 )
@@ -90,6 +89,8 @@ from .rope import lower_rope
 from .route import lower_route
 from .segments import Segment, segments_of
 from .weights import WeightPlan, key_of, packing_at, weight_operands, weights_of
+
+Shape = tuple[int, ...]
 
 TABLE: Mapping[type[OpView], Callable[[Context, Any], None]] = {
     Activation: lower_activation,
@@ -142,11 +143,11 @@ def lower_step(
     """
     weights, pools = weights_of(module, options), pool_plan(module, options)
     segments = segments_of(module, options)
-    stages = sorted({segment.stage for segment in segments})
-    return tuple(
-        _Stage(module, shape, cache, options, weights, pools, segments, stage).program()
-        for stage in stages
-    )
+    programs: list[StageProgram] = []
+    for stage in range(1 + max(segment.stage for segment in segments)):
+        builder = _Stage(module, shape, cache, options, weights, pools, segments, stage)
+        programs.append(builder.program(programs[-1].outgoing if programs else ()))
+    return tuple(programs)
 
 
 class _Stage:
@@ -171,18 +172,17 @@ class _Stage:
         self._incoming = [op for op in _operations(before) if isinstance(op, SendRecv)]
         self._sent = [op for op in _operations(self._segments) if isinstance(op, SendRecv)]
         self._selected = _selected(module)
+        self._outgoing: tuple[Shape, ...] = ()
         # The devices of a stage run its program among themselves.
         axes = module.mesh.axes if module.mesh else ()
         self._mesh = Mesh(tuple(axis for axis in axes if axis[0] != "pp"))
 
-    def program(self) -> StageProgram:
-        """Return the program."""
-        incoming = [self._sizes(op.out) for op in self._incoming]
+    def program(self, incoming: tuple[Shape, ...]) -> StageProgram:
+        """Return the program, which takes arrays of the shapes that the stage before gives."""
         text = hlo.build(self._arguments(incoming), self._body, self._mesh.devices)
-        outgoing = [self._sizes(value) for value in self._results()]
-        return StageProgram(self._stage, text, tuple(incoming), tuple(outgoing))
+        return StageProgram(self._stage, text, incoming, self._outgoing)
 
-    def _arguments(self, incoming: Sequence[tuple[int, int]]) -> list[ArrayType]:
+    def _arguments(self, incoming: Sequence[Shape]) -> list[ArrayType]:
         step: list[ArrayType] = [(s, "i32") for s in step_input_shapes(self._shape).values()]
         values: list[ArrayType] = [(sizes, "f32") for sizes in incoming]
         element = ELEMENT[self._cache.dtype]
@@ -220,6 +220,7 @@ class _Stage:
             self._bind_weights(context, segment, given)
             _lower_operations(context, segment.operations)
         results = [context.values[value] for value in self._results()]
+        self._outgoing = tuple(one.shape for one in results)
         donated = {places[n]: len(results) + i for i, n in enumerate(arrays)}
         return [*results, *context.arrays.values()], donated
 
@@ -237,10 +238,6 @@ class _Stage:
             return [op.x for op in self._sent]
         *_, last = self._module.step.entry_block.operations
         return list(last.operands)
-
-    def _sizes(self, value: Value) -> tuple[int, int]:
-        rows = self._shape.rows if value in self._selected else self._shape.tokens
-        return rows, columns_of(value)
 
 
 def _operations(segments: Sequence[Segment]) -> list[OpView]:
