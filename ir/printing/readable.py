@@ -6,7 +6,8 @@
       // model.layers.0
       %q_proj.0 = lm.linear %input_layernorm.0, @….q_proj.weight : int4-g32 [576, 576] -> [T, 576]
 
-Attributes at their default are left out; `on dp2xtp4` names a mesh, `as [-, tp]` how a value is divided.
+Attributes at their default are left out.  `on dp2xtp4` names the mesh that runs the step, and
+`as [-, tp]` how a value is divided over it.
 """
 
 import inspect
