@@ -78,6 +78,8 @@ def format_devices(facts: Mapping[str, Any], width: int) -> list[str]:
     ]
     if facts["compiler"]:
         lines.append(("compiler", facts["compiler"]))
+    if facts["programs"]:
+        lines.append(("measured speed", "none: the programs were compiled, and run nowhere"))
     for name, one in facts["programs"].items():
         lines += [(name, _program(one)), ("", _collectives(one)), ("", _copies(one))]
     lines = [(name, text) for name, text in lines if text]
@@ -115,9 +117,8 @@ def _copies(one: Mapping[str, Any]) -> str:
     wide = [each for each in one["copies"] if each["widened"]]
     if not wide:
         return ""
-    return (
-        f"{len(wide)} copies of weights in a wider type, {megabytes(sum(c['bytes'] for c in wide))}"
-    )
+    count, size = sum(c["count"] for c in wide), sum(c["count"] * c["bytes"] for c in wide)
+    return f"{count} copies of weights in a wider type, {megabytes(size)}"
 
 
 def _weights(plan: Mapping[str, Any]) -> dict[int, int]:
