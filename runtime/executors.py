@@ -17,6 +17,7 @@ from .executor import Executor
 
 GROUP = Group("ingot.executors", "executor", "executors")
 CPU = "cpu"
+NULL = "null"
 XLA_FAMILIES = ("xla", "tpu")
 
 
@@ -42,6 +43,12 @@ def open_executor(
             make: Any = owners[name].load()
             executor: Executor = make(artifact, threads=threads, **options)
             return executor
+    if targets == [NULL]:
+        raise ArtifactError(
+            "it was compiled for the target null, so it has no program to run",
+            where=str(artifact.path),
+            hint="Compile the model with another --target, such as cpu.",
+        )
     raise ArtifactError(
         f"it was compiled for {', '.join(targets) or 'no target'}, which nothing here runs",
         where=str(artifact.path),
