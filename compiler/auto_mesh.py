@@ -34,6 +34,7 @@ def with_chosen_mesh(
         **batch,
     )
     base = replace(settings, mesh="")
-    plan = make_plan(checkpoint, module, facts, target, base, request, progress)
+    # The compile itself asks the target's compiler whether all fits.
+    plan = make_plan(checkpoint, module, facts, target, base, request, progress, compiles=False)
     mesh = winner(plan).mesh
     return replace(settings, mesh=str(mesh) if mesh.devices > 1 else "")

@@ -14,8 +14,8 @@ WANTED = 3
 """How many configurations are to be accepted, over all."""
 TRIES = 6
 """The most that are compiled for that."""
-SMALL_CHUNK = 128
-"""The tokens of the smaller of the two steps that read prompts."""
+SMALL_CHUNK = 32
+"""The tokens of the smaller of the two steps that read prompts, which is compiled quickly."""
 
 
 def check_best(

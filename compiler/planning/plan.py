@@ -116,7 +116,7 @@ def ask(
         )
     infos = map(checkpoint.weights.info, checkpoint.weights)
     stored = any(isinstance(info.stored, Encoding) for info in infos)
-    kinds = request.kv_dtypes or KV_DTYPES.get(target.label, ("bfloat16",))
+    kinds = request.kv_dtypes or default_kv_dtypes(target)
     devices = devices_of(target, request)
     return Question(
         module=module,
@@ -129,6 +129,11 @@ def ask(
         encodings=request.encodings or default_encodings(target, stored),
         kv_dtypes=kinds,
     )
+
+
+def default_kv_dtypes(target: Target) -> tuple[KvDtype, ...]:
+    """Return the types of the KV cache to choose among where the user names none."""
+    return KV_DTYPES.get(target.label, ("bfloat16",))
 
 
 def devices_of(target: Target, request: Request) -> int:

@@ -18,6 +18,8 @@ from .sizes import Sizes
 Progress = Callable[[str, int, int], None]
 ALONE = "tp1"
 """The mesh of one device, for targets whose default has more."""
+USABLE = 0.98
+"""Part of a device's memory that a program can have; the system keeps the rest."""
 SURVIVORS = 3
 """How many meshes of each encoding and type of KV cache are priced by their own programs."""
 
@@ -155,7 +157,7 @@ def _programs(
 def _candidate(
     question: Question, configuration: Configuration, price: Price, source: Source
 ) -> Candidate:
-    capacity = question.hardware.memory_bytes
+    capacity = int(question.hardware.memory_bytes * USABLE)
     memory, decode, first = price.memory, price.decode, price.first
     return Candidate(configuration, question.load, capacity, memory, decode, first, source)
 

@@ -8,6 +8,7 @@ from ingot.compiler.table import megabytes
 from .candidates import Candidate
 from .plan import Plan
 from .roofline import Spent
+from .search import label
 
 HEADINGS = ("", "mesh", "weights", "KV", "memory", "fits", "TTFT", "tokens/s", "each", "decode by")
 LEFT = (1, 2, 3, 5, 9)
@@ -86,13 +87,19 @@ def _verdict(plan: Plan) -> list[str]:
         lines.append(f"* nothing that fits meets what was asked of {' and '.join(missed)}")
     elif any(one.misses(plan.request) for _, one in plan.shown()):
         lines.append("* misses what was asked")
-    lines += [
-        f"refused: {one.configuration.command()}: {one.refusal}"
-        for _, one in plan.shown()
-        if one.refusal
-    ]
+    for reason, refused in _refusals(plan).items():
+        lines.append(f"refused: {', '.join(refused)}: {reason}")
     lines.append(f"best: ingot compile {plan.model} --target {plan.target} {options(plan)}")
     return lines
+
+
+def _refusals(plan: Plan) -> dict[str, list[str]]:
+    """Return the configurations that a pass or the compiler refused, by the reason."""
+    found: dict[str, list[str]] = {}
+    for one in plan.candidates:
+        if one.refusal:
+            found.setdefault(one.refusal, []).append(label(one.configuration))
+    return found
 
 
 def options(plan: Plan) -> str:
