@@ -39,6 +39,11 @@ class Limits:
     """
 
     @property
+    def group_tokens(self) -> int:
+        """Tokens of one data group in a step."""
+        return -(-self.max_step_tokens // self.data_groups)
+
+    @property
     def width(self) -> int:
         """Numbers in a row that a step returns."""
         return self.row_width or self.vocab_size

@@ -155,7 +155,7 @@ class Engine:
     @property
     def longest_whole(self) -> int:
         """The most tokens of a text that runs in one step."""
-        return min(self.max_length, self.limits.max_step_tokens)
+        return min(self.max_length, self.limits.group_tokens)
 
     def cancel(self, request_id: int) -> None:
         """End a request with `FinishReason.CANCELLED`; nothing happens if it has ended already."""

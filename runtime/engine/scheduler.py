@@ -38,6 +38,23 @@ class Piece:
         return self.start + self.count == len(self.request.tokens)
 
 
+class Budget:
+    """The tokens that a step has left, altogether and for each data group."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._all = limits.max_step_tokens
+        self._groups = [limits.group_tokens] * limits.data_groups
+
+    def of(self, group: int) -> int:
+        """Tokens that a group may still run."""
+        return min(self._all, self._groups[group])
+
+    def take(self, group: int, count: int) -> None:
+        """Note that a group runs `count` tokens."""
+        self._all -= count
+        self._groups[group] -= count
+
+
 class Scheduler:
     """The queue, the running requests and their pages.
 
@@ -86,21 +103,21 @@ class Scheduler:
     def schedule(self) -> list[Piece]:
         """Choose the pieces of the next step; `advance` follows, or `remove` of each of them."""
         pieces: list[Piece] = []
-        budget = self.limits.max_step_tokens
+        budget = Budget(self.limits)
         decoding = [request for request in self.running if request.num_pending == 1]
         prefilling = [request for request in self.running if request.num_pending > 1]
         stalled: set[int] = set()
         for request in (*decoding, *prefilling):
             if not request.pages:  # preempted by one before it
                 continue
-            count = request.next_count(budget)
+            count = request.next_count(budget.of(request.group))
             if count == 0:
-                break
+                continue
             if not self._make_room(request, count, pieces):
                 stalled.add(request.group)
                 continue
             pieces.append(Piece(request, request.num_computed, count))
-            budget -= count
+            budget.take(request.group, count)
         self._admit(pieces, budget, stalled)
         return pieces
 
@@ -132,24 +149,27 @@ class Scheduler:
         assert not any(request.pages for request in self.waiting)
         assert self.pool.num_held == sum(count > 0 for count in holders)
 
-    def _admit(self, pieces: list[Piece], budget: int, stalled: set[int]) -> None:
-        while self.waiting and budget > 0 and len(self.running) < self.max_running:
+    def _admit(self, pieces: list[Piece], budget: "Budget", stalled: set[int]) -> None:
+        while self.waiting and len(self.running) < self.max_running:
             request = self.waiting[0]
-            if request.whole and not request.next_count(budget):
-                break
-            if not self._take_pages(request, stalled):
+            groups = range(self.limits.data_groups)
+            full = {group for group in groups if not request.next_count(budget.of(group))}
+            if not self._take_pages(request, stalled | full):
                 break
             self.waiting.pop(0)
             insort(self.running, request, key=_age)
-            count = request.next_count(budget)
+            count = request.next_count(budget.of(request.group))
             pieces.append(Piece(request, request.num_computed, count))
-            budget -= count
+            budget.take(request.group, count)
 
-    def _take_pages(self, request: Request, stalled: set[int]) -> bool:
-        """Hold the pages of all tokens of a waiting request, known ones first; or none at all."""
+    def _take_pages(self, request: Request, closed: set[int]) -> bool:
+        """Hold the pages of all tokens of a waiting request, known ones first; or none at all.
+
+        They are not of a group that is `closed`.
+        """
         size = self.limits.page_tokens
         count = _pages_for(len(request.tokens), size)
-        choice = self.pool.choose(self._prefix_hashes(request), count, stalled)
+        choice = self.pool.choose(self._prefix_hashes(request), count, closed)
         if choice is None:
             return False
         request.group, known = choice

@@ -57,6 +57,8 @@ class XlaExecutor:
     def step(self, batch: StepBatch) -> NDArray[np.float32]:
         """Run one step; returns `[R, width]`."""
         _check_batch(batch, self.limits)
+        if any(pool.deleted for pools in self._pools for pool in pools):
+            raise RuntimeError("an earlier step failed on the devices, and its KV cache is lost")
         runs = split_batch(batch, self.plan)
         logits = np.empty((len(batch.row_ids), self.limits.width), np.float32)
         for run in runs:
@@ -114,7 +116,7 @@ def _group(plan: XlaPlan, client: Client, stage: int) -> Group:
 def _make_pools(plan: XlaPlan, group: Group, stage: int) -> list[DeviceArray]:
     dtype = DTYPES[plan.kv_dtype]
     shapes = [pool.shape for pool in plan.pools if pool.stage == stage]
-    return [group.put([np.zeros(shape, dtype) for _ in group.devices]) for shape in shapes]
+    return [group.zeros(shape, dtype) for shape in shapes]
 
 
 def _limits(plan: XlaPlan, max_step_tokens: int | None) -> Limits:

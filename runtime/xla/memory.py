@@ -24,7 +24,8 @@ def check_memory(plan: XlaPlan, client: Client) -> None:
         needed, free, whom = device_bytes(plan), found, "each device"
     if needed > free:
         raise UsageError(
-            f"{whom} would hold {_megabytes(needed)} of weights and KV cache, and {_megabytes(free)} are free",
+            f"{whom} would hold {_megabytes(needed)} of weights and KV cache, and "
+            f"{_megabytes(free)} are free",
             hint="Compile the model with fewer --kv-pages, or over more devices (--mesh).",
         )
 
@@ -40,7 +41,7 @@ def host_bytes(plan: XlaPlan) -> int:
     )
     for one in plan.parameters:
         if one.dtype == "int4":
-            parts = len({row for row in zip(*one.weights, strict=True)})
+            parts = len(set(zip(*one.weights, strict=True)))
             held += parts * prod(one.shape)
     return held
 

@@ -134,6 +134,12 @@ class Group:
         assert len(parts) == len(self.devices)
         return self._place(parts, parts[0].shape, parts[0].dtype)
 
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
+        """Place an array of zeros on every device."""
+        if self.client.platform == "cpu":  # each device keeps its host array
+            return self.put([np.zeros(shape, dtype) for _ in self.devices])
+        return self.put([np.zeros(shape, dtype)] * len(self.devices))
+
     def move(self, parts: Parts) -> DeviceArray:
         """Copy a result of another group of as many devices here, first to first and so on."""
         return self._place(parts.handles, parts.shape, parts.dtype)

@@ -227,6 +227,15 @@ def test_new_requests_go_where_their_prefix_is_and_else_where_most_pages_are() -
     assert other.group == 1 and all(page >= 8 for page in other.pages)
 
 
+def test_the_tokens_of_a_step_are_divided_among_the_groups() -> None:
+    scheduler = Scheduler(limits(num_pages=48, max_step_tokens=16, data_groups=2), 8)
+    for number, first in ((1, 0), (2, 20), (3, 40)):
+        scheduler.add(request(number, 20, output=2, first=first))
+    assert run(scheduler) == [(1, 0, 8), (2, 0, 8)]
+    assert run(scheduler) == [(1, 8, 8), (2, 8, 8)]
+    assert run(scheduler) == [(1, 16, 4), (2, 16, 4), (3, 0, 4)]
+
+
 def test_a_full_group_is_left_for_one_with_room() -> None:
     scheduler = Scheduler(limits(num_pages=8, max_step_tokens=64, data_groups=2), 8)
     scheduler.add(request(1, 12, output=2))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ingot.errors import ArtifactError, UsageError
+from ingot.executables import platform_build
 from ingot.runtime.artifact import Artifact
 from ingot.runtime.executors import open_executor
 from ingot.runtime.xla import memory, pjrt
@@ -156,10 +157,37 @@ def test_a_weight_that_is_missing_or_short_is_refused(open_toy: Open) -> None:
         open_toy(parameters=[{**parameter, "shape": [10, 100]}])
 
 
-def test_too_few_devices_are_said(open_toy: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def stand_in_for_a_tpu(monkeypatch: pytest.MonkeyPatch, devices: int) -> None:
+    """Let so many devices of this CPU pass for those of a TPU."""
     monkeypatch.setattr(pjrt, "check_installed", lambda platform: None)
-    one = pjrt.open_client("cpu", 1).handle
-    monkeypatch.setattr(pjrt, "_open_plugin", lambda xla, platform: one)
+    handle = pjrt.open_client("cpu", devices).handle
+    monkeypatch.setattr(pjrt, "_open_plugin", lambda xla, platform: handle)
+
+
+def test_an_accelerator_has_its_programs_before_the_first_request(
+    open_toy: Open, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in_for_a_tpu(monkeypatch, 4)
+    files = {f"targets/xla/{tokens}.bin": executable(tokens) for tokens, _, _ in toy.STEPS}
+    here = {"build": platform_build("tpu")}
+    executor = open_toy(files, **with_executables(platform="tpu", compiler=here))
+    assert not cache.exists()
+    assert (executor.step(toy.batch([[1], [2]], [0, 1])) == toy.logits([1, 2], 1)).all()
+    open_toy(files, **with_executables(platform="tpu", compiler={"build": "libtpu 0"}))
+    assert len(list(cache.iterdir())) == len(toy.STEPS)
+
+
+def test_a_device_that_is_too_small_is_said(
+    open_toy: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in_for_a_tpu(monkeypatch, 4)
+    monkeypatch.setattr(pjrt.Client, "free_memory", lambda self: 500)
+    with pytest.raises(UsageError, match=r"each device would hold 0\.0 MB .* 0\.0 MB are free"):
+        open_toy(platform="tpu")
+
+
+def test_too_few_devices_are_said(open_toy: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_for_a_tpu(monkeypatch, 1)
     with pytest.raises(UsageError, match="this host has 1 tpu devices, and the artifact runs on 4"):
         open_toy(platform="tpu")
 
@@ -186,6 +214,25 @@ def test_options_without_meaning_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         open_toy(options=options)
+
+
+def test_a_cache_that_a_failed_run_lost_is_not_used_again(
+    open_toy: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = open_toy()
+    executor.step(toy.batch([[1]], [0]))
+    run = pjrt.Program.run
+
+    def fail(*arguments: Any) -> Any:
+        run(*arguments)
+        raise RuntimeError("the link is down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pjrt.Program, "run", fail)
+        with pytest.raises(RuntimeError, match="the link is down"):
+            executor.step(toy.batch([[1]], [0]))
+    with pytest.raises(RuntimeError, match=r"an earlier step failed .* KV cache is lost"):
+        executor.step(toy.batch([[1]], [0]))
 
 
 def test_batches_outside_of_the_limits_are_refused(open_toy: Open) -> None:

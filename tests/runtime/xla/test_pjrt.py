@@ -154,6 +154,12 @@ assert jnp.arange(4.0).addressable_data(0).shape == (4,)
 """
 
 
+def test_the_serving_part_loads_jaxlib_only_where_it_is_used() -> None:
+    code = "import ingot.runtime, sys; print({'jaxlib', 'jax', 'ml_dtypes'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_it_is_quiet_imports_no_jax_and_leaves_jax_usable() -> None:
     code, check = _ALONE.split("import jax.numpy", 1)
     run = [sys.executable, "-c"]
