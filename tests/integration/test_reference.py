@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from ingot.compiler.reference import ReferenceExecutor
-from ingot.ir import Mesh
 from ingot.models import import_model, open_checkpoint
 from ingot.passes import parse_pipeline
 from ingot.runtime import LLM, SamplingParams
@@ -16,11 +15,10 @@ from ingot.runtime.engine import EngineOptions
 PIPELINE = "raise,canonicalize,select-rows"
 
 
-def reference_llm(model: Any, pipeline: str = PIPELINE, mesh: str = "") -> LLM:
+def reference_llm(model: Any, pipeline: str = PIPELINE) -> LLM:
     checkpoint = open_checkpoint(model.folder)
     module = import_model(checkpoint)
     parse_pipeline(pipeline).run(module)
-    module.set_mesh(Mesh.parse(mesh) if mesh else None)
     executor = ReferenceExecutor(
         module,
         checkpoint.weights,
@@ -54,13 +52,17 @@ def test_a_preempted_and_cached_prefix_changes_nothing(small_model: Callable[[st
     assert again.token_ids == first.token_ids
 
 
-def test_groups_of_devices_answer_as_one_device_does(small_model: Callable[[str], Any]) -> None:
-    model = small_model("llama")
+@pytest.mark.parametrize("name, mesh", [("llama", "dp2"), ("mistral", "pp2xdp2xcp2")])
+def test_a_mesh_answers_as_one_device_does(
+    small_model: Callable[[str], Any], name: str, mesh: str
+) -> None:
+    model = small_model(name)
     prompts = [model.prompt(count) for count in (40, 3, 18, 25, 40)]
     params = SamplingParams(max_tokens=4, temperature=0.0)
-    with reference_llm(model) as one, reference_llm(model, mesh="dp2") as two:
+    divided = f"{PIPELINE},assign-sharding{{mesh={mesh}}},propagate-sharding,partition"
+    with reference_llm(model) as one, reference_llm(model, divided) as many:
         expected = [answer.token_ids for answer in one.generate(prompts, params)]
-        assert [answer.token_ids for answer in two.generate(prompts, params)] == expected
+        assert [answer.token_ids for answer in many.generate(prompts, params)] == expected
         # What a first answer left in the pages of a group is found again there.
-        [again] = two.generate(prompts[:1], params)
+        [again] = many.generate(prompts[:1], params)
     assert again.num_cached_tokens >= 32 and again.token_ids == expected[0]
