@@ -37,6 +37,7 @@ def compile_model(
     start = time.monotonic()
     target = find_target(options.target)
     check_options(target, options.settings)
+    target.require()
     check_destination(output)
     front = open_front(path, options, progress)
     lowering = lower_model(front, options, progress)

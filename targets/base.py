@@ -115,7 +115,8 @@ class Target:
     `name` is that of the family, `variant` tells its members apart.  `devices` is how many devices
     a mesh must have; 0: any number.  `mesh` is the mesh where the user names none.  `hardware` is
     what is published of one device, None where nothing is known before the program runs.
-    `ignores` are the settings that mean nothing to the target, and are refused.
+    `ignores` are the settings that mean nothing to the target, and are refused.  `require` raises
+    `UnsupportedError` where a package that compiling needs is absent or of another version.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Target:
     mesh: str = ""
     hardware: Hardware | None = None
     ignores: tuple[str, ...] = ()
+    require: Callable[[], object] = lambda: None
 
     @property
     def label(self) -> str:

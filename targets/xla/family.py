@@ -17,6 +17,7 @@ from ingot.targets.hardware import Hardware
 from ingot.targets.meshes import mesh_of
 
 from . import lowering
+from .compiling import require
 from .executables import compile_steps
 from .lowering import Options, StepShape
 from .lowering.program import Floats
@@ -105,6 +106,7 @@ def target_of(member: Member, *, runs: bool = True) -> Target:
         devices=member.platform.devices,
         mesh=member.mesh,
         hardware=member.hardware,
+        require=partial(require, member.platform.name) if runs else lambda: None,
     )
 
 
@@ -141,6 +143,7 @@ def _write_programs(member: Member, build: Build) -> Build:
     plan, options = _plan(build), member.options(build.settings)
     if build.dry_run:
         return build
+    require(member.platform.name)
     files, steps = dict(build.files), []
     for step in plan.steps:
         name, stages = step_name(step.shape), []

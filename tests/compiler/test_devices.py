@@ -1,11 +1,15 @@
 """What a user gets wrong about targets, meshes and steps is told in one message, at once."""
 
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+
 import pytest
 
 from ingot.compiler.cli.main import main
 from ingot.compiler.stages import check_options
 from ingot.errors import UsageError
 from ingot.targets import Settings, find_target, mesh_of
+from ingot.targets.xla.compiling import requirements
 
 
 @pytest.mark.parametrize(
@@ -67,3 +71,44 @@ def test_a_mesh_of_one_device_is_none() -> None:
     target = find_target("xla:cpu")
     assert mesh_of(Settings(mesh="dp1xtp1")) is None
     assert "sharding" not in target.pipeline(Settings(mesh="tp1"))
+
+
+def versions(**installed: str) -> Callable[[str], str]:
+    """Stand in for the versions of the packages that are installed; others are not."""
+
+    def version(package: str) -> str:
+        if package not in installed:
+            raise PackageNotFoundError(package)
+        return installed[package]
+
+    return version
+
+
+@pytest.mark.parametrize(
+    ("target", "installed", "message", "command"),
+    [
+        ("xla:cpu", {}, "jaxlib is not installed", 'pip install "ingot[xla]"'),
+        ("xla:cpu", {"jaxlib": "0.9.9"}, "jaxlib 0.9.9 is installed, 0.10.2", "ingot[xla]"),
+        ("tpu:v5e-8", {"jaxlib": "0.10.2"}, "libtpu is not installed", "ingot[tpu]"),
+        (
+            "tpu:v5e-8",
+            {"jaxlib": "0.10.2", "libtpu": "0.0.52"},
+            "libtpu 0.0.52 is installed, 0.0.42.* is needed",
+            "ingot[tpu]",
+        ),
+        ("xla:h100", {"jaxlib": "0.10.2"}, "jax-cuda12-pjrt is not installed", "ingot[xla-cuda]"),
+    ],
+)
+def test_a_compiler_that_is_not_there_is_named_with_what_installs_it(
+    target: str,
+    installed: dict[str, str],
+    message: str,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(requirements, "version", versions(**installed))
+    code = main(["compile", "nosuch", "--target", target])
+    said = capsys.readouterr().err
+    assert code == 1 and len(said.splitlines()) == 2
+    assert message in said and command in said
