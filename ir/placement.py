@@ -7,6 +7,8 @@ from .collectives import axis_of
 from .mesh import AXES, DATA_AXES, Mesh
 from .mlir import BlockArgument, OpView, Value, func
 from .operation import Op
+from .ops.dispatch import Dispatch
+from .ops.experts import Experts
 from .ops.send_recv import SendRecv
 from .ops.shard import Shard
 from .types import is_per_token, is_tensor
@@ -106,6 +108,14 @@ def stages_by_op(function: func.FuncOp) -> dict[OpView, int]:
     return found
 
 
+def _check_absent_choices(op: Experts) -> None:
+    """Require choices of experts elsewhere, which have weight 0, to add nothing."""
+    unit = op.unit
+    silent = unit.kind not in ("sigmoid", "softplus") or (unit.gated and not unit.up_shift)
+    if op.weigh_input and (op.down_bias is not None or not silent):
+        raise Misplaced(op, "weighs its input, so that experts elsewhere would add to its result")
+
+
 def check_placement(function: func.FuncOp, mesh: Mesh) -> None:
     """Raise `Misplaced` for an operation that is for another mesh."""
     for op in function.entry_block.operations:
@@ -115,6 +125,9 @@ def check_placement(function: func.FuncOp, mesh: Mesh) -> None:
         if size != mesh.size(axis):
             message = f"is for {size} devices along {axis}, the mesh {mesh} has {mesh.size(axis)}"
             raise Misplaced(op, message)
+    for op in function.entry_block.operations:
+        if isinstance(op, Experts) and isinstance(op.indices.owner, Dispatch):
+            _check_absent_choices(op)
     for op, stage in stages_by_op(function).items():
         if stage >= mesh.size("pp"):
             raise Misplaced(op, f"is of stage {stage}, the mesh {mesh} has {mesh.size('pp')}")

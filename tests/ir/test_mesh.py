@@ -1,13 +1,20 @@
 """Meshes and shardings: numbers of devices, texts, and what a module keeps of them."""
 
+from typing import Any
+
 import pytest
 
 from ingot.errors import UsageError
 from ingot.ir import (
     Add,
     AllReduce,
+    Combine,
     Concat,
+    Context,
+    Dispatch,
     Embedding,
+    Experts,
+    ExpertUnit,
     InvalidModuleError,
     Linear,
     LocalIds,
@@ -15,6 +22,7 @@ from ingot.ir import (
     Mesh,
     Module,
     Part,
+    Route,
     SendRecv,
     Shard,
     Sharding,
@@ -105,12 +113,14 @@ def test_axes_of_a_sharding() -> None:
     assert Sharding(((Part("dp", 1),), ())).is_replicated
 
 
-def _table(module_context: object, rows: int = 8) -> Value:
+def _table(module_context: Context, rows: int = 8) -> Value:
     return Weight("w", float_tensor([rows, 4], module_context)).out
 
 
-def _context() -> object:
-    return Location.current.context
+def _context() -> Context:
+    found = Location.current.context
+    assert isinstance(found, Context)
+    return found
 
 
 def test_shardings_are_attributes_of_operations() -> None:
@@ -195,6 +205,47 @@ def test_stages_that_do_not_fit_are_refused(
     module = _staged(*stages, mixed=mixed)
     module.set_mesh(Mesh.parse("pp3"))
     with pytest.raises(InvalidModuleError, match=message):
+        module.verify()
+
+
+@pytest.mark.parametrize(
+    "unit, biased, fits",
+    [
+        (ExpertUnit("silu", up_shift=1.0), False, True),
+        (ExpertUnit("silu"), True, False),
+        (ExpertUnit("sigmoid"), False, True),
+        (ExpertUnit("sigmoid", up_shift=1.0), False, False),
+        (ExpertUnit("softplus", gated=False), False, False),
+    ],
+)
+def test_experts_elsewhere_must_add_nothing(unit: ExpertUnit, biased: bool, fits: bool) -> None:
+    along: dict[str, Any] = {"axis": "ep", "size": 2, "experts": 4}
+
+    def body(tokens: Value, positions: Value, batch: Value) -> Value:
+        x = Embedding(tokens, _table(_context())).out
+        route = Route(Linear(x, _table(_context(), 4)).out, experts_per_token=2)
+        sent = Dispatch(x, route.indices, route.weights, **along)
+        up = _table(_context(), 2 * 4 * (2 if unit.gated else 1))
+        bias = Weight("b", float_tensor([8], _context())).out if biased else None
+        found = Experts(
+            sent.out,
+            sent.local_indices,
+            sent.local_weights,
+            up,
+            _table(_context()),
+            down_bias=bias,
+            experts=2,
+            unit=unit,
+            weigh_input=True,
+        )
+        return Combine(found.out, route.indices, **along).out
+
+    module = build_module(body)
+    module.set_mesh(Mesh.parse("ep2"))
+    if fits:
+        module.verify()
+        return
+    with pytest.raises(InvalidModuleError, match=r"lm.experts weighs its input, so that experts"):
         module.verify()
 
 
