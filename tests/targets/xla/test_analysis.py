@@ -54,6 +54,10 @@ def test_a_loop_that_counts_in_steps_is_counted() -> None:
     assert found.bits_per_weight(4 * 512 * 512) == 4
 
 
+def test_scales_may_be_widened() -> None:
+    assert not analyse(LOOP, devices=8, weights=["layers.0.w.scales"]).copies
+
+
 def test_a_stage_has_the_axes_of_the_mesh_but_its_own() -> None:
     assert collectives_of(parse_hlo(LOOP), 8, Mesh.parse("pp2xdp2xtp4"))[0].axes == ("dp",)
 
