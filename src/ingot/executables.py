@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class ExecutableCache:
                 new.mkdir()
                 (new / _EXECUTABLE).write_bytes(entry.executable)
                 (new / _FACTS).write_text(json.dumps(entry.facts), encoding="utf-8")
+                shutil.rmtree(self.folder / key, ignore_errors=True)  # damaged, or without facts
                 os.replace(new, self.folder / key)
         except OSError:
             return

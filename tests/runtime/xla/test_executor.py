@@ -103,6 +103,7 @@ def test_a_damaged_entry_of_the_cache_is_compiled_anew(open_toy: Open, cache: Pa
     [kept] = cache.iterdir()
     (kept / "executable.bin").write_bytes(b"rubbish")
     assert (open_toy().step(toy.batch([[1]], [0])) == toy.logits([1], 1)).all()
+    assert (kept / "executable.bin").read_bytes() != b"rubbish"
 
 
 def test_executables_of_the_artifact_are_taken(open_toy: Open, cache: Path) -> None:

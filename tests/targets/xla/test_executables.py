@@ -23,6 +23,8 @@ def test_a_damaged_entry_is_a_miss(tmp_path: Path) -> None:
     cache.put(KEY, Entry(b"code", {}))
     (tmp_path / KEY / "facts.json").write_text("{")
     assert cache.get(KEY) is None
+    cache.put(KEY, Entry(b"again", {"hlo": ""}))
+    assert cache.get(KEY) == Entry(b"again", {"hlo": ""})
 
 
 def test_a_folder_that_cannot_be_made_costs_only_the_entry(tmp_path: Path) -> None:
