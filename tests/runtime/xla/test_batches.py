@@ -1,5 +1,6 @@
 """Batches as runs of fixed sizes: whatever the split, every row is that of the whole batch."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ingot.runtime.executor import StepBatch
+from ingot.runtime.sampling import SamplingParams
 from ingot.runtime.xla.batches import Run, split_batch, step_inputs, wanted_rows
 from ingot.runtime.xla.mesh import DeviceMesh
 from ingot.runtime.xla.plan import Step, XlaPlan
-from tests.runtime.conftest import ToyExecutor, toy_limits
+from tests.runtime.conftest import Client, ToyExecutor, toy_limits
 
+MakeClient = Callable[..., Client]
 PAGES = 40  # of a data group
 
 
@@ -49,6 +52,10 @@ class Mesh:
         self.plan = plan
         limits = toy_limits(num_pages=PAGES, max_positions=64, max_step_tokens=512)
         self.devices = [ToyExecutor(limits) for _ in range(plan.mesh.data_groups)]
+        groups = plan.mesh.data_groups
+        self.limits = replace(
+            limits, num_pages=PAGES * groups, max_step_tokens=32 * groups, data_groups=groups
+        )
 
     def step(self, batch: StepBatch) -> NDArray[np.float32]:
         logits = np.full((len(batch.row_ids), 97), np.nan, np.float32)
@@ -60,6 +67,9 @@ class Mesh:
                     found = device.step(as_batch(inputs, run, self.plan, len(inside)))
                     logits[outside] = found
         return logits
+
+    def close(self) -> None:
+        pass
 
 
 def as_batch(inputs: list[NDArray[np.int32]], run: Run, plan: XlaPlan, rows: int) -> StepBatch:
@@ -144,6 +154,20 @@ def test_the_smallest_step_that_holds_a_batch_runs_it() -> None:
     assert sizes((0, 0, 40, False)) == [(32, 6, False), (8, 4, False)]
     assert sizes(*((s, 7, 1, False) for s in range(6))) == [(32, 6, False)]
     assert sizes(*((s, 7, 1, False) for s in range(6)), (0, 8, 5, True))[-1] == (8, 8, False)
+
+
+@pytest.mark.parametrize("mesh", ["", "dp2", "dp3xtp2"])
+def test_requests_are_answered_as_by_one_device(mesh: str, make_client: MakeClient) -> None:
+    plan = make_plan(mesh, *DECODES, *PREFILLS)
+    client, alone = make_client(executor=Mesh(plan)), make_client(max_positions=64)
+    prompts = [[(7 * i + 3 * n) % 97 for i in range(4 + 5 * n)] for n in range(9)]
+    prompts += [[*prompts[8][:32], 5], [*prompts[7][:16], 6]]
+    params = SamplingParams(max_tokens=9, temperature=0)
+    numbers = [(client.submit(p, params), alone.submit(p, params)) for p in prompts]
+    client.run()
+    alone.run()
+    for mine, theirs in numbers:
+        assert client.tokens(mine) == alone.tokens(theirs)
 
 
 def test_every_group_runs_though_one_has_no_work() -> None:

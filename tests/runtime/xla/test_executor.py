@@ -178,6 +178,12 @@ def test_an_accelerator_has_its_programs_before_the_first_request(
     assert len(list(cache.iterdir())) == len(toy.STEPS)
 
 
+def test_an_artifact_for_tpus_asks_for_one(tmp_path: Path) -> None:
+    folder = toy.write_artifact(tmp_path / "toy.ingot", toy.plan(platform="tpu"), family="tpu")
+    with pytest.raises(UsageError, match="this host has no tpu device that can be used"):
+        open_executor(Artifact.open(folder))
+
+
 def test_a_device_that_is_too_small_is_said(
     open_toy: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,11 +111,14 @@ def program(tokens: int) -> bytes:
 
 
 def write_artifact(
-    folder: Path, document: Mapping[str, Any], files: Mapping[str, bytes] | None = None
+    folder: Path,
+    document: Mapping[str, Any],
+    files: Mapping[str, bytes] | None = None,
+    family: str = "xla",
 ) -> Path:
     """Write the artifact with this plan; `files` are put beside, or in place of, the programs."""
     contents = {f"targets/xla/{tokens}.mlir": program(tokens) for tokens, _, _ in STEPS}
-    contents |= {"targets/xla/plan.json": json.dumps(document).encode(), **(files or {})}
+    contents |= {f"targets/{family}/plan.json": json.dumps(document).encode(), **(files or {})}
     contents[form.WEIGHTS] = _weights()
     for name, data in contents.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +127,7 @@ def write_artifact(
         "format": form.FORMAT,
         "format_version": form.FORMAT_VERSION,
         "files": {name: form.describe_file(folder / name).to_json() for name in contents},
-        "targets": {"xla": {"variant": "cpu"}},
+        "targets": {family: {}},
     }
     (folder / form.MANIFEST).write_text(json.dumps(manifest))
     return folder
