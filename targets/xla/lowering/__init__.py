@@ -11,7 +11,8 @@ from .program import (
     StepShape,
     step_input_shapes,
 )
-from .step import can_lower, lower_step
+from .step import lower_step
+from .table import can_lower
 from .weights import WeightPlan, weights_of
 
 __all__ = [

@@ -48,7 +48,7 @@ def _attended(context: Context, op: AttentionOp, place: Array | None) -> Attende
     scores = _scores(context, op, place)
     pages = Pages(
         context.arrays[number],
-        context.inputs.block_tables,
+        context.inputs.block_tables + _first_page(context, number),
         place,
         op.size if isinstance(op, PartialAttention) else 1,
         context.cache.page_tokens,
@@ -91,8 +91,17 @@ def _write(context: Context, op: AttentionOp, number: int) -> None:
         halves.append(hlo.pad(heads, 2, size - width)[:, :, None])
     rows = hlo.concatenate(halves, 2).reshape(context.shape.tokens, 2 * op.kv_heads, size)
     flat = pool.reshape(pages * page_tokens, 2 * op.kv_heads, size)
-    written = hlo.put(flat, context.inputs.slots, rows.astype(pool.dtype))
+    slots = context.inputs.slots
+    first = _first_page(context, number) * page_tokens
+    written = hlo.put(flat, hlo.where(slots < 0, slots, slots + first), rows.astype(pool.dtype))
     context.arrays[number] = written.reshape(*pool.shape)
+
+
+def _first_page(context: Context, number: int) -> Array:
+    """Return the first page of this layer, where layers share an array; an int32 scalar."""
+    if context.repeat is None or len(context.pools.pools[number].layers) == 1:
+        return hlo.full((), 0, "i32")
+    return context.repeat * context.cache.pages
 
 
 def _decode(context: Context, q: Array, pages: Pages, scores: Scores) -> Attended:

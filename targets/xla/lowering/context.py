@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
-from ingot.ir import Mesh, OpView, Value, columns_of, is_rounded
+from ingot.ir import Mesh, OpView, Value, is_rounded, shape_of
 from ingot.targets.xla import hlo
 from ingot.targets.xla.hlo import Array
 
@@ -12,7 +12,7 @@ from .matrix import ELEMENT, Matrix
 from .pools import PoolPlan
 from .program import CacheShape, Options, StepShape
 from .rounding import rounded
-from .weights import packing_at
+from .weights import VECTOR, packing_at
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,22 @@ class Inputs:
     rows: Array
 
 
+@dataclass(frozen=True)
+class Bound:
+    """The arrays of a weight by their names in its packing; `stacked`: of a run of layers."""
+
+    arrays: Mapping[str, Array]
+    stacked: bool
+
+
 @dataclass
 class Context:
     """What the lowering of one operation adds to, and looks up in.
 
     `weights` are the arrays of a weight by the value and packing; `selected` are the values whose
     rows are those that want logits, not the step's tokens; `arrays` are the KV pools, by number,
-    and `kept` the keys and values that are written to them.
+    and `kept` the keys and values that are written to them.  In a loop over layers that are alike
+    `repeat` is the number of the layer, an int32 scalar.
     """
 
     shape: StepShape
@@ -46,10 +55,11 @@ class Context:
     inputs: Inputs
     pools: PoolPlan
     arrays: dict[int, Array]
-    weights: dict[tuple[Value, str], Mapping[str, Array]]
+    weights: dict[tuple[Value, str], Bound]
     values: dict[Value, Array]
     selected: set[Value] = field(default_factory=set)
     kept: set[tuple[Value, Value]] = field(default_factory=set)
+    repeat: Array | None = None
 
     @property
     def factor(self) -> str:
@@ -62,12 +72,24 @@ class Context:
 
     def vector(self, value: Value) -> Array:
         """Return a weight that is no matrix, float32."""
-        return self.weights[value, "float32"][""]
+        bound = self.weights[value, VECTOR]
+        array = bound.arrays[""]
+        if not bound.stacked:
+            return array
+        assert self.repeat is not None
+        shape = array.shape[1:]
+        return hlo.window(array, [self.repeat, *[0] * len(shape)], [1, *shape]).reshape(*shape)
 
     def matrix(self, operation: OpView, value: Value) -> Matrix:
         """Return a matrix of weights that an operation reads."""
         packing = packing_at(operation, value, self.options)
-        return Matrix.of(self.weights[value, packing], columns_of(value), self.options.compute)
+        bound, (rows, columns) = self.weights[value, packing], shape_of(value)
+        if not bound.stacked:
+            return Matrix(bound.arrays, rows, columns, self.factor)
+        # The matrices of all layers one below the other.
+        assert self.repeat is not None
+        flat = {name: _flat(array) for name, array in bound.arrays.items()}
+        return Matrix(flat, rows, columns, self.factor, self.repeat * rows)
 
     def set_result(self, value: Value, array: Array) -> None:
         """Give a result its array, rounded where its type says so."""
@@ -82,3 +104,7 @@ class Context:
         names = [name for name, _ in self.mesh.axes]
         stride = prod(size for _, size in self.mesh.axes[names.index(axis) + 1 :])
         return (hlo.device_number() // stride) % self.mesh.size(axis)
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(-1, *array.shape[2:])

@@ -85,7 +85,7 @@ def _running_sum(x: Array) -> Array:
 def _run_tiles(context: Context, op: Experts, rows: Array, factors: Array, tiles: _Tiles) -> Array:
     """Return the experts' results for sorted rows; the last `tiles.rows` are room to overwrite."""
     up, down = context.matrix(op, op.up), context.matrix(op, op.down)
-    outputs = down.codes.shape[0] // op.experts
+    outputs = down.outputs // op.experts
 
     def tile(number: Array, results: Array) -> list[Array]:
         expert, first = tiles.at(number)
@@ -106,7 +106,7 @@ def _linear(
     context: Context, w: Matrix, bias: Value | None, expert: Array, experts: int, x: Array
 ) -> Array:
     """Return x after one expert's part of a matrix that holds all of them one below the other."""
-    count = w.codes.shape[0] // experts
+    count = w.outputs // experts
     start = expert * count
     y = w.rows(start, count).apply(x)
     return y if bias is None else y + hlo.window(context.vector(bias), [start], [count])

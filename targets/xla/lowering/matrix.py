@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from ingot.targets.xla import hlo
 from ingot.targets.xla.hlo import Array
 
-from .program import Floats
-
 ELEMENT = {
     "float32": "f32",
     "bfloat16": "bf16",
@@ -26,16 +24,16 @@ ELEMENT = {
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix `[N, K]` as the arrays of its packing; `factor` is the type that is multiplied."""
+    """A matrix `[N, K]` as the arrays of its packing; `factor` is the type that is multiplied.
+
+    Where `start` is given, an int32 scalar, the matrix is the N rows from there on of larger ones.
+    """
 
     parts: Mapping[str, Array]
+    outputs: int
     columns: int
     factor: str
-
-    @classmethod
-    def of(cls, parts: Mapping[str, Array], columns: int, compute: Floats) -> "Matrix":
-        """Return the matrix whose arrays are `parts`, by their names in the packing."""
-        return cls(parts, columns, ELEMENT[compute])
+    start: Array | None = None
 
     @property
     def codes(self) -> Array:
@@ -44,18 +42,29 @@ class Matrix:
 
     def rows(self, start: Array, count: int) -> "Matrix":
         """Return the `count` rows from an int32 scalar on."""
+        first = start if self.start is None else self.start + start
+        return Matrix(self.parts, count, self.columns, self.factor, first)
+
+    def _own(self) -> "Matrix":
+        """Return this matrix in arrays that hold nothing else."""
+        if self.start is None:
+            return self
         taken = {
-            name: hlo.window(part, [start, *[0] * (len(part.shape) - 1)], [count, *part.shape[1:]])
+            name: hlo.window(
+                part,
+                [self.start, *[0] * (len(part.shape) - 1)],
+                [self.outputs, *part.shape[1:]],
+            )
             for name, part in self.parts.items()
         }
-        return Matrix(taken, self.columns, self.factor)
+        return Matrix(taken, self.outputs, self.columns, self.factor)
 
     def apply(self, x: Array) -> Array:
         """Return `x @ w.T`, float32 `[T, N]`, for x `[T, K]`."""
-        codes = self.codes
-        scales = self.parts.get("scales")
+        own = self._own()
+        codes, scales = own.codes, own.parts.get("scales")
         if scales is not None and len(scales.shape) == 2:
-            return self._apply_groups(x.astype(self.factor), scales)
+            return own._apply_groups(x.astype(self.factor), scales)
         y = hlo.dot(x.astype(self.factor), codes.astype(self.factor), ((1,), (1,)))
         return y if scales is None else y * scales
 
@@ -82,8 +91,10 @@ class Matrix:
 
     def take(self, indices: Array) -> Array:
         """Return rows, decoded to float32 `[T, K]`, for indices `[T]`."""
+        if self.start is not None:
+            indices = indices + self.start
         parts = {name: hlo.take(part, indices) for name, part in self.parts.items()}
-        taken = Matrix(parts, self.columns, self.factor)
+        taken = Matrix(parts, indices.shape[0], self.columns, self.factor)
         values = taken.codes.astype("f32")
         scales = parts.get("scales")
         if scales is None:
