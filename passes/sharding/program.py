@@ -67,6 +67,8 @@ class _Program:
     stages: dict[Value, int] = field(default_factory=dict)
     placed: dict[tuple[Value, Sharding, int], Value] = field(default_factory=dict)
     """What stands for an old value in a sharding, on the devices of a stage."""
+    sent: dict[Value, Sharding] = field(default_factory=dict)
+    """In which sharding a value goes from stage to stage."""
 
     def note_weights(self, op: OpView) -> None:
         found = shardings_of(op, self.mesh)
@@ -122,11 +124,15 @@ class _Program:
             return local_weight(value, wanted, self.mesh)
         own = self.stages[value]
         with value.owner.location:
-            if stage > own:
-                return SendRecv(self._value(value, wanted, stage - 1), stage=stage).out
-            assert stage == own, f"a value of stage {own} is read in stage {stage}"
-            found = self.known[value]
-            return resharded(self.placed[value, found, own], found, wanted, self.mesh)
+            assert stage >= own, f"a value of stage {own} is read in stage {stage}"
+            if stage == own:
+                found = self.known[value]
+                return resharded(self.placed[value, found, own], found, wanted, self.mesh)
+            # What travels is what is there, once: parts, but no terms of a sum.
+            sent = self.sent.setdefault(value, _finished(self.known[value], wanted))
+            if wanted != sent:
+                return resharded(self._value(value, sent, stage), sent, wanted, self.mesh)
+            return SendRecv(self._value(value, sent, stage - 1), stage=stage).out
 
     def _return(self, op: func.ReturnOp) -> None:
         last = self.mesh.size("pp") - 1
@@ -134,3 +140,8 @@ class _Program:
             values = [self._operand(value, whole(value), last) for value in op.operands]
         for index, value in enumerate(values):
             op.operation.operands[index] = value
+
+
+def _finished(found: Sharding, wanted: Sharding) -> Sharding:
+    """Return the sharding that is there already, or that which is wanted of an open sum."""
+    return wanted if found.partial else found

@@ -36,6 +36,7 @@ EXPECTED = {
     ("llama", "mesh=tp2,sequence=true"): SEQUENCE_PARALLEL,
     ("llama", "pp2"): {"send_recv": 1},
     ("llama", "pp2xtp2"): {**TENSOR_PARALLEL, "send_recv": 1},
+    ("llama", "mesh=pp2xtp2,sequence=true"): {**SEQUENCE_PARALLEL, "send_recv": 1},
     ("phi3", "tp2"): TENSOR_PARALLEL,
     ("gpt2", "tp2"): TENSOR_PARALLEL,
     ("deepseek", "tp2"): TENSOR_PARALLEL,
