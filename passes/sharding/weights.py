@@ -5,9 +5,11 @@ read where it stands directly on `lm.weight`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ingot.ir import (
     AddConstant,
+    ArrangeRows,
     Convert,
     ExpertRows,
     Mesh,
@@ -21,8 +23,11 @@ from ingot.ir import (
     Transpose,
     Value,
     encoding_of,
+    parse_pieces,
     shape_of,
 )
+
+from .arrangements import takes_own
 
 
 def local_weight(value: Value, sharding: Sharding, mesh: Mesh) -> Value:
@@ -69,6 +74,8 @@ def _inside(value: Value, dim: int, part: Part) -> tuple[Value, int, Part] | Non
         inner = (operand, 1 - dim, part)
     elif isinstance(owner, ExpertRows):
         inner = _inside_experts(owner, dim, part)
+    elif isinstance(owner, ArrangeRows) and dim == 0:
+        inner = _inside_arrangement(owner, part)
     elif isinstance(owner, Quantize) and dim == len(shape_of(value)) - 1:
         # A scale for a whole row depends on all of it.
         encoding = encoding_of(value)
@@ -98,6 +105,30 @@ def _inside_experts(op: ExpertRows, dim: int, part: Part) -> tuple[Value, int, P
     return (experts, rows, Part(part.axis, part.parts)) if blocks == 2 else None
 
 
+def _inside_arrangement(op: ArrangeRows, part: Part) -> tuple[Value, int, Part] | None:
+    """Return the cut of rows of which each head takes its own, or of a run of them."""
+    rows, pieces = shape_of(op.w)[0], parse_pieces(op.pieces)
+    if part.blocks > 1:
+        return None
+    if op.heads > 1:
+        width = rows // op.heads
+        by_heads = rows % op.heads == 0 and all(takes_own(piece, width) for piece in pieces)
+        return (op.w, 0, part) if by_heads and op.heads % part.parts == 0 else None
+    (piece, *others) = pieces
+    if others or piece.step != 1 or rows % piece.size or piece.offset % piece.size:
+        return None
+    # A device has its part of every run of that length, this one among them.
+    return op.w, 0, Part(part.axis, part.parts, rows // piece.size)
+
+
+def _arranged_rows(op: ArrangeRows, cut: Value) -> Value:
+    ratio, pieces = shape_of(op.w)[0] // shape_of(cut)[0], parse_pieces(op.pieces)
+    if ratio == 1 or op.heads > 1:
+        return ArrangeRows(cut, heads=op.heads // ratio, pieces=pieces).out
+    run = replace(pieces[0], offset=pieces[0].offset // ratio, size=pieces[0].size // ratio)
+    return ArrangeRows(cut, heads=1, pieces=(run,)).out
+
+
 def _expert_rows(op: ExpertRows, cut: Value) -> Value:
     return ExpertRows(cut, transposed=op.transposed, interleaved=op.interleaved).out
 
@@ -109,6 +140,7 @@ def _quantized(op: Quantize, cut: Value) -> Value:
 
 
 _REBUILT: dict[type, Callable[..., Value]] = {
+    ArrangeRows: _arranged_rows,
     AddConstant: lambda op, cut: AddConstant(cut, constant=op.constant).out,
     Convert: lambda op, cut: Convert(cut, op.out.type.element_type).out,
     ExpertRows: _expert_rows,

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from ingot.ir import Arrange, AttributeValue, Op, Part, Rope, Sharding, columns_of, parse_pieces
+from ingot.passes.sharding.arrangements import takes_own, takes_the_same
 from ingot.passes.sharding.local import operands_of
 from ingot.passes.sharding.rule import Context, Given, Placement, Rule
 
@@ -67,13 +68,12 @@ def lies_by_heads(op: Arrange, operand: int) -> bool:
     pieces = [piece for piece in parse_pieces(op.pieces) if piece.operand == operand]
     if rest or op.heads == 1:
         return False
-    ends = [sorted((p.offset, p.offset + (p.size - 1) * p.step)) for p in pieces]
-    return all(p.stride == width for p in pieces) and all(0 <= a and b < width for a, b in ends)
+    return all(takes_own(piece, width) for piece in pieces)
 
 
 def serves_all_heads(op: Arrange, operand: int) -> bool:
     """Return whether every head reads the same columns of the operand."""
-    return all(p.stride == 0 for p in parse_pieces(op.pieces) if p.operand == operand)
+    return all(takes_the_same(p) for p in parse_pieces(op.pieces) if p.operand == operand)
 
 
 def heads_divided(parts: tuple[Part, ...], heads: int) -> tuple[Part, ...]:

@@ -106,3 +106,15 @@ def test_groups_that_a_mesh_would_cut_are_refused(sharded: Sharded) -> None:
     message = str(error.value)
     assert "128 input features, stored as !lm.quant<tensor<64x128xf32>" in message
     assert fnmatch(message, "*Sizes of tp that divide this model: 2.*")
+
+
+@pytest.mark.parametrize("form", ["phi3", "gpt2"])
+def test_parts_of_fused_linears_are_cut_in_the_checkpoint(form: str, sharded: Sharded) -> None:
+    """Where all that lies side by side is equally long: gates and ups; queries, keys, values."""
+    module = sharded(form, "tp2")
+    for shard in find_ops(module, Shard):
+        (name,) = weight_symbols(shard.x)
+        if "gate_up" in name or form == "gpt2":
+            assert isinstance(shard.x.owner, Weight)
+            fused = ("qkv", "gate_up")
+            assert (shard.blocks > 1) == any(one in name for one in fused), name
