@@ -7,7 +7,7 @@ from ingot.models import Checkpoint
 from ingot.targets import AUTO, ModelFacts, Settings, Target
 
 from .planning import Request, make_plan, winner
-from .planning.search import Progress
+from .planning.question import Progress
 
 
 def with_chosen_mesh(

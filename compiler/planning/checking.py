@@ -8,7 +8,7 @@ from ingot.errors import IngotError
 from ingot.targets import Build, Settings
 
 from .candidates import Candidate
-from .search import Progress, Question, label
+from .question import Progress, Question, label
 
 WANTED = 3
 """How many configurations are to be accepted, over all."""

@@ -8,8 +8,8 @@ from ingot.models import import_model, open_blueprint, open_checkpoint
 from ingot.targets import Settings, Target
 
 from .plan import Plan, make_plan
+from .question import Progress
 from .request import Request
-from .search import Progress
 
 
 def plan_model(

@@ -12,8 +12,9 @@ from ingot.targets import Hardware, KvDtype, ModelFacts, Settings, Target
 from .candidates import Candidate
 from .checking import check_best
 from .machine import measure_machine
+from .question import Progress, Question
 from .request import Request, default_encodings
-from .search import Progress, Question, search
+from .search import search
 
 HERE = ("cpu", "xla:cpu")
 """Targets whose programs run on the machine at hand, which is measured."""

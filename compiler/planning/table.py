@@ -7,8 +7,8 @@ from ingot.compiler.table import megabytes
 
 from .candidates import Candidate
 from .plan import Plan
+from .question import label
 from .roofline import Spent
-from .search import label
 
 HEADINGS = ("", "mesh", "weights", "KV", "memory", "fits", "TTFT", "tokens/s", "each", "decode by")
 LEFT = (1, 2, 3, 5, 9)
