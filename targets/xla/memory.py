@@ -31,8 +31,10 @@ def limits_of(
 ) -> Limits:
     """Return what steps may hold: pages for `sequences` of full length, if there is `room`.
 
-    `sequences` and `room`, a number of pages, are those of one data group.  Raises `UsageError` for
-    a context longer than the model's, and for fewer pages than data groups.
+    `sequences` and `room`, a number of pages, are those of one data group.  Without room for a
+    sequence of the model's length the context is shorter; one that was asked for has its pages all
+    the same, and the compiler says by how much they do not fit.  Raises `UsageError` for a context
+    longer than the model's, and for fewer pages than data groups.
     """
     groups = mesh.data_groups if mesh is not None else 1
     tokens = PAGE_TOKENS * (mesh.size("cp") if mesh is not None else 1)
@@ -47,7 +49,9 @@ def limits_of(
             f"--kv-pages {settings.kv_pages} leaves nothing for some of the {groups} data groups",
             hint=f"Give {groups} pages or more: each of the mesh {mesh}'s groups has its own.",
         )
-    pages = settings.kv_pages // groups or min(sequences * _ceil(context, tokens), room)
+    blocks = _ceil(context, tokens)
+    room = max(room, blocks if settings.context else 1)
+    pages = settings.kv_pages // groups or min(sequences * blocks, room)
     return Limits(
         vocab_size=facts.vocab_size,
         max_positions=facts.max_positions,
@@ -64,7 +68,10 @@ def room_for_pages(
     devices: int,
     hardware: Hardware | None,
 ) -> int:
-    """Return how many pages there is room for on each device beside its weights; at least one."""
+    """Return how many pages there is room for on each device beside its weights.
+
+    Below zero where the weights alone take more than there is.
+    """
     weights = stage_bytes(parameters)
     rooms = []
     for stage in {pool.stage for pool in pools}:
@@ -73,7 +80,7 @@ def room_for_pages(
         if hardware is not None:
             budget = int(USABLE * hardware.memory_bytes) - weights.get(stage, 0)
         rooms.append(budget // page)
-    return max(1, min(rooms, default=1))
+    return min(rooms, default=1)
 
 
 def stage_bytes(parameters: Iterable[Parameter]) -> dict[int, int]:

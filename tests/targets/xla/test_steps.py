@@ -48,6 +48,12 @@ def test_pages_are_those_of_full_sequences_if_there_is_room() -> None:
     assert (tight.num_pages, tight.context) == (20, 20 * PAGE_TOKENS)
 
 
+def test_a_context_that_was_asked_for_has_its_pages() -> None:
+    asked = limits_of(FACTS, Settings(context=400), None, sequences=8, room=-5)
+    assert (asked.num_pages, asked.context) == (25, 400)
+    assert limits_of(FACTS, Settings(), None, sequences=8, room=-5).context == PAGE_TOKENS
+
+
 def test_data_groups_have_pages_of_their_own_and_cp_longer_ones() -> None:
     mesh = Mesh.parse("dp2xtp2xcp2")
     limits = limits_of(FACTS, Settings(kv_pages=41), mesh, sequences=8, room=1)
