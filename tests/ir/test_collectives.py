@@ -224,7 +224,13 @@ def test_attention_over_parts_of_the_cache(
     heads, kv_heads, dim = 4, 2, 6
     vectors = [name for name in ("sinks", "slopes") if name in form]
     plain = {name: value for name, value in form.items() if name not in vectors}
-    shape = {"layer": 1, "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "scale": 0.4}
+    shape: dict[str, Any] = {
+        "layer": 1,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "head_dim": dim,
+        "scale": 0.4,
+    }
     narrow = build.activation(kv_heads * dim)
     kinds = build.activation(heads * dim), narrow, narrow, build.batch
     kinds = (*kinds, *(build.weight(heads) for _ in vectors))
@@ -249,7 +255,7 @@ def test_attention_over_parts_of_the_cache(
 
 def test_a_device_keeps_its_pages_alone(build: Build) -> None:
     row, batch = build.activation(4), Batch.single(70)
-    shape = {"layer": 0, "heads": 1, "kv_heads": 1, "head_dim": 4, "scale": 1.0}
+    shape: dict[str, Any] = {"layer": 0, "heads": 1, "kv_heads": 1, "head_dim": 4, "scale": 1.0}
     op = build(
         lambda *v: PartialAttention(*v, **shape, axis="cp", size=2), row, row, row, build.batch
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -126,11 +127,16 @@ class Writer:
         k, v = (Linear(x, self.weight(n, layer, dim=0, parts=parts)).out for n in ("k", "v"))
         sinks = self.weight("sinks", layer, dim=0)
         heads = HEADS // tp
-        numbers = {"layer": layer, "heads": heads, "kv_heads": KV_HEADS // parts, "head_dim": DIM}
+        numbers: dict[str, Any] = {
+            "layer": layer,
+            "heads": heads,
+            "kv_heads": KV_HEADS // parts,
+            "head_dim": DIM,
+        }
         if cp == 1:
             y = Attention(q, k, v, batch, sinks, scale=0.3, window=9, **numbers).out
         else:
-            along = {"axis": "cp", "size": cp}
+            along: dict[str, Any] = {"axis": "cp", "size": cp}
             part = PartialAttention(
                 q, k, v, batch, sinks, scale=0.3, window=9, page_tokens=PAGE, **along, **numbers
             )
@@ -149,7 +155,7 @@ class Writer:
         up, down = (self.weight(f"experts_{n}", layer) for n in ("up", "down"))
         indices, weights = route.indices, route.weights
         if ep > 1:
-            along = {"axis": "ep", "size": ep, "experts": EXPERTS}
+            along: dict[str, Any] = {"axis": "ep", "size": ep, "experts": EXPERTS}
             up, down = (Shard(w, axis="ep", size=ep).out for w in (up, down))
             sent = Dispatch(x, indices, weights, **along)
             x, indices, weights = sent.out, sent.local_indices, sent.local_weights

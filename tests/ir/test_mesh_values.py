@@ -197,7 +197,13 @@ def test_sequences_go_to_the_groups_that_the_batch_names(weights: dict[str, Tens
     def body(tokens: Value, positions: Value, batch: Value) -> Value:
         x = Embedding(tokens, weight("e")).out
         x = CausalConv(x, weight("conv"), batch, layer=0, kind="silu").out
-        heads = {"layer": 0, "heads": 2, "kv_heads": 2, "head_dim": 32, "scale": 0.5}
+        heads: dict[str, Any] = {
+            "layer": 0,
+            "heads": 2,
+            "kv_heads": 2,
+            "head_dim": 32,
+            "scale": 0.5,
+        }
         return Attention(x, x, x, batch, **heads).out
 
     one, two, three = Batch([0, 4, 5, 7]), Batch([0, 4, 5, 7]), Batch([0, 4, 5, 7])
