@@ -70,6 +70,7 @@ class XlaExecutor:
         for array in [one for arrays in (*self._parameters, *self._pools) for one in arrays]:
             array.delete()
         self._parameters, self._pools = [], []
+        self._programs.forget()
 
     def _run(self, batch: StepBatch, run: Run) -> Parts:
         """Run the stages one after the other; returns the logits of the last one's devices."""

@@ -47,6 +47,10 @@ class Programs:
             for stage in range(len(step.stages)):
                 self.get(step, stage)
 
+    def forget(self) -> None:
+        """Let go of what was loaded."""
+        self._ready.clear()
+
     def announce(self) -> None:
         """Say in the log, once, if another build compiled the artifact's executables."""
         if self.plan.build != self.build and self._carried:
