@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from .manifest import describe, model_files
 from .peak_memory import peak_memory
 from .report import Report
 from .stages import CompileOptions as CompileOptions
+from .stages import Front, check_options, lower_model, open_front, quiet
 from .stages import Progress as Progress
-from .stages import check_options, lower_model, open_front, quiet
 from .weights import packed_ahead
 
 
@@ -35,11 +36,22 @@ def compile_model(
     """
     options, output = options or CompileOptions(), Path(output)
     start = time.monotonic()
-    target = find_target(options.target)
-    check_options(target, options.settings)
-    target.require()
-    check_destination(output)
+    _check(output, options)
     front = open_front(path, options, progress)
+    report = compile_front(front, output, options, progress)
+    return replace(report, seconds=time.monotonic() - start)
+
+
+def compile_front(
+    front: Front,
+    output: str | Path,
+    options: CompileOptions | None = None,
+    progress: Progress = quiet,
+) -> Report:
+    """Do what `compile_model` does with a model that is imported already; changes its module."""
+    options, output = options or CompileOptions(), Path(output)
+    start = time.monotonic()
+    target = _check(output, options)
     lowering = lower_model(front, options, progress)
     lowering.inspector.close()
     build = lowering.build
@@ -61,6 +73,15 @@ def compile_model(
         details=details_of(build, lowering.inspector) if options.inspection.report else {},
         devices=facts_of(manifest["targets"], build.files),
     )
+
+
+def _check(output: Path, options: CompileOptions) -> Target:
+    """Return the target; raises UsageError for what no model could make right."""
+    target = find_target(options.target)
+    check_options(target, options.settings)
+    target.require()
+    check_destination(output)
+    return target
 
 
 def _write(

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from corpus.check import NUM_PAGES, PIPELINE
 from corpus.steps import Run, run_schedule
-from ingot.compiler.driver import CompileOptions, compile_model
+from ingot.compiler.driver import CompileOptions, compile_front
 from ingot.compiler.reference import ReferenceExecutor
-from ingot.models import import_model, open_checkpoint
+from ingot.compiler.stages import Front
+from ingot.ir import Module
+from ingot.models import Checkpoint, import_model, open_checkpoint
 from ingot.models.random_checkpoint import write_random_checkpoint
 from ingot.passes import parse_pipeline
 from ingot.runtime.artifact import Artifact
@@ -29,11 +31,16 @@ TOLERANCE = 1e-5
 
 
 class Known(NamedTuple):
-    """A random checkpoint, and what the interpreter makes of it undivided."""
+    """A random checkpoint, imported once, and what the interpreter makes of it undivided."""
 
-    folder: Path
+    checkpoint: Checkpoint
+    imported: bytes
     vocabulary: int
     runs: list[Run]
+
+    def front(self) -> Front:
+        """Return the model as a compile begins with it."""
+        return Front(self.checkpoint, Module.parse(self.imported))
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +54,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Known]:
         write_random_checkpoint(folder, config)
         checkpoint = open_checkpoint(folder)
         module = import_model(checkpoint)
+        imported = module.bytecode()
         parse_pipeline(PIPELINE).run(module)
         executor = ReferenceExecutor(
             module,
@@ -55,7 +63,8 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Known]:
             max_positions=POSITIONS,
             num_pages=NUM_PAGES,
         )
-        return Known(folder, config.vocab_size, run_schedule(executor, config.vocab_size))
+        runs = run_schedule(executor, config.vocab_size)
+        return Known(checkpoint, imported, config.vocab_size, runs)
 
     return make
 
@@ -74,10 +83,9 @@ def test_logits_and_tokens_are_those_of_the_interpreter(
 ) -> None:
     expected = known(model)
     target, settings = PLACES[place].target, PLACES[place].settings
-    compile_model(
-        expected.folder, tmp_path / "model.ingot", CompileOptions(target=target, settings=settings)
-    )
-    executor = open_executor(Artifact.open(tmp_path / "model.ingot"))
+    artifact = tmp_path / "model.ingot"
+    compile_front(expected.front(), artifact, CompileOptions(target=target, settings=settings))
+    executor = open_executor(Artifact.open(artifact))
     try:
         runs = run_schedule(executor, expected.vocabulary)
     finally:
