@@ -149,7 +149,7 @@ class Scheduler:
         assert not any(request.pages for request in self.waiting)
         assert self.pool.num_held == sum(count > 0 for count in holders)
 
-    def _admit(self, pieces: list[Piece], budget: "Budget", stalled: set[int]) -> None:
+    def _admit(self, pieces: list[Piece], budget: Budget, stalled: set[int]) -> None:
         while self.waiting and len(self.running) < self.max_running:
             request = self.waiting[0]
             groups = range(self.limits.data_groups)

@@ -46,7 +46,7 @@ class Run:
 
 def split_batch(batch: StepBatch, plan: XlaPlan) -> list[Run]:
     """Return the runs that make up a batch; raises ValueError where no step holds a sequence."""
-    steps = sorted(plan.steps, key=lambda s: (s.tokens, s.rows, s.blocks, s.sequences))
+    steps = sorted(plan.steps, key=lambda s: (s.tokens, not s.decode, s.rows, s.blocks))
     runs: list[Run] = []
     works = _by_group(batch, plan)
     while any(works):

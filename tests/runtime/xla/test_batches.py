@@ -156,6 +156,14 @@ def test_the_smallest_step_that_holds_a_batch_runs_it() -> None:
     assert sizes(*((s, 7, 1, False) for s in range(6)), (0, 8, 5, True))[-1] == (8, 8, False)
 
 
+def test_of_steps_of_one_size_the_decoding_one_decodes() -> None:
+    plan = make_plan("", (4, 4, 4, 4, False), (4, 4, 4, 4, True))
+    [run] = split_batch(make_batch(plan, [(0, 7, 1, False), (1, 3, 1, False)]), plan)
+    assert run.step.decode
+    [run] = split_batch(make_batch(plan, [(0, 7, 2, False), (1, 3, 1, False)]), plan)
+    assert not run.step.decode
+
+
 @pytest.mark.parametrize("mesh", ["", "dp2", "dp3xtp2"])
 def test_requests_are_answered_as_by_one_device(mesh: str, make_client: MakeClient) -> None:
     plan = make_plan(mesh, *DECODES, *PREFILLS)
