@@ -17,6 +17,7 @@ from ingot.ir import (
     Value,
     shape_of,
 )
+from ingot.passes.sharding.readers import readers_of
 from ingot.passes.sharding.rule import Context, Given, Placement, Rule
 
 
@@ -73,7 +74,7 @@ def _keeps_terms(op: Add | Mul | Glu, x: Sharding, y: Sharding, values: Sequence
 
 def is_only_read_once(value: Value) -> bool:
     """Return whether one operation alone reads the value: else its sum is made once for all."""
-    return len({use.owner.operation for use in value.uses}) == 1
+    return len(readers_of(value)) == 1
 
 
 def merged(shardings: Sequence[Sharding], context: Context) -> Sharding:

@@ -26,8 +26,9 @@ from ingot.ir import (
     is_per_token,
     shape_of,
 )
-from ingot.passes.core import ops_of, users
+from ingot.passes.core import ops_of
 from ingot.passes.sharding.divisions import kv_divides, kv_parts
+from ingot.passes.sharding.readers import readers_of
 from ingot.passes.sharding.rules.heads import lies_by_heads
 from ingot.passes.sharding.weights import can_cut
 
@@ -91,7 +92,7 @@ def _divide_readers(op: Attention, part: Part, choices: Choices, needs: Needs) -
     waiting = [op.out]
     while waiting:
         value = waiting.pop()
-        for reader in users(value):
+        for reader in readers_of(value):
             if isinstance(reader, Linear):
                 divide_inputs(reader, part, choices, needs)
             elif isinstance(reader, SelectRows | Scale):

@@ -20,6 +20,9 @@ def _require(op: Experts, mesh: Mesh, needs: Needs) -> None:
     experts, hidden, down = op.experts, op.hidden, op.down
     if mesh.size("ep") > 1:
         needs.add(op, "ep", f"{experts} experts", lambda size: experts % size == 0)
+        if op.weigh_input and op.down_bias is not None:
+            # A bias that no weight multiplies would be added wherever a token has no expert.
+            needs.add(op, "ep", "experts with biases behind weighed inputs", lambda size: False)
     if mesh.size("tp") > 1:
         needs.add(
             op,

@@ -16,7 +16,8 @@ from ingot.ir import (
     is_per_token,
     shape_of,
 )
-from ingot.passes.core import ops_of, users
+from ingot.passes.core import ops_of
+from ingot.passes.sharding.readers import readers_of
 
 from .attention import AXIS, divide_inputs
 from .choices import OUTPUTS, Choices
@@ -53,7 +54,7 @@ def _firsts(value: Value) -> list[Linear]:
     """Return the linears that `value` is an element-wise function of; none if of something else."""
     op = value.owner
     if isinstance(op, Linear):
-        return [op] if len(users(op.out)) == 1 or _only_here(op.out) else []
+        return [op] if len(readers_of(op.out)) == 1 or _only_here(op.out) else []
     if isinstance(op, _ONE) or (isinstance(op, SelectRows) and is_per_token(op.x)):
         return _firsts(op.x)
     if isinstance(op, _TWO):
@@ -65,4 +66,4 @@ def _firsts(value: Value) -> list[Linear]:
 
 def _only_here(value: Value) -> bool:
     """Return whether element-wise functions alone read `value`: `silu(x) · x` reads it twice."""
-    return all(isinstance(reader, _ONE | _TWO) for reader in users(value))
+    return all(isinstance(reader, _ONE | _TWO) for reader in readers_of(value))

@@ -62,14 +62,14 @@ def _boundaries(ops: Sequence[OpView]) -> list[int]:
 
 def _crossing(ops: Sequence[OpView]) -> list[int]:
     """Return how many features cross between the operations before each index and those after."""
-    places = {value: index for index, op in enumerate(ops) for value in op.operation.results}
     change = [0] * (len(ops) + 1)
-    for value, index in places.items():
-        readers = [i for i, op in enumerate(ops) if i > index and value in op.operation.operands]
-        if readers and is_per_token(value):
-            width = shape_of(value)[-1] if len(shape_of(value)) > 1 else 1
-            change[index + 1] += width
-            change[readers[-1] + 1] -= width
+    last = {value: index for index, op in enumerate(ops) for value in op.operation.operands}
+    for index, op in enumerate(ops):
+        for value in op.operation.results:
+            if value in last and is_per_token(value):
+                width = shape_of(value)[-1] if len(shape_of(value)) > 1 else 1
+                change[index + 1] += width
+                change[last[value] + 1] -= width
     total, found = 0, []
     for one in change:
         total += one

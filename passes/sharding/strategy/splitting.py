@@ -1,7 +1,8 @@
 """Makes linears that are divided as one of linears that are not: apart, and without a bias."""
 
 from ingot.ir import Add, ArrangeRows, Block, Linear, Piece, Slice, Value, after, before, shape_of
-from ingot.passes.core import erase_dead, ops_of, replace, users
+from ingot.passes.core import erase_dead, ops_of, replace
+from ingot.passes.sharding.readers import readers_of
 
 from .choices import INPUTS, Choices
 
@@ -13,13 +14,13 @@ def split_linears(block: Block) -> None:
     """
     for op in ops_of(block):
         if isinstance(op, Linear) and _is_read_in_slices(op):
-            for reader in users(op.out):
+            for reader in readers_of(op.out):
                 _split(op, reader)
     erase_dead(block)
 
 
 def _is_read_in_slices(op: Linear) -> bool:
-    readers = users(op.out)
+    readers = readers_of(op.out)
     if not readers or not all(isinstance(one, Slice) for one in readers):
         return False
     taken = sum(int(one.size) for one in readers)

@@ -19,6 +19,7 @@ from ingot.ir import (
     Module,
     Mul,
     Piece,
+    Pool,
     Quant,
     RmsNorm,
     Rope,
@@ -64,6 +65,7 @@ class Form:
     expert_biases: bool = False
     shared_expert: bool = False
     encoding: str = ""
+    pooling: str = ""
 
 
 LLAMA = Form()
@@ -116,6 +118,8 @@ class _Decoder:
             x = Add(x, Embedding(self.positions, learned).out).out
         for layer in range(form.layers):
             x = self._layer(layer, x)
+        if form.pooling:
+            return Pool(self._norm("norm", x), self.batch, kind=form.pooling).out
         head = table if form.tied else self._weight("head", form.vocabulary, form.hidden)
         logits = Linear(self._norm("norm", x), head).out
         return Softcap(logits, cap=form.softcap).out if form.softcap else logits

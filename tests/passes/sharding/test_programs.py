@@ -1,11 +1,15 @@
 """Sharded modules compute what the unsharded ones do: every form of decoder on every mesh."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+import torch
+
+from ingot.passes import Sample, random_weights
 
 from .conftest import Reference, Sharded
-from .models import FORMS
+from .models import FORMS, LLAMA, decoder
 
 MESHES = (
     "dp2",
@@ -44,4 +48,16 @@ def test_a_program_computes_what_the_module_does(
 ) -> None:
     known = reference(form)
     found, expected = known.sample.logits(sharded(form, mesh), known.weights), known.logits
+    assert (found - expected).abs().max() <= 1e-9 * expected.abs().max()
+
+
+@pytest.mark.parametrize("mesh", ["dp2xtp2", "mesh=pp2xtp2,sequence=true"])
+def test_texts_are_pooled_on_a_mesh(mesh: str, sharded: Sharded) -> None:
+    module = decoder(replace(LLAMA, pooling="mean"))
+    weights = random_weights(module)
+    tokens = torch.randint(96, (20,), generator=torch.Generator().manual_seed(5))
+    sample = Sample(tokens, (0, 7, 8, 20))
+    expected = sample.logits(module, weights)
+    found = sample.logits(sharded(module, mesh), weights)
+    assert found.shape == (3, 32)
     assert (found - expected).abs().max() <= 1e-9 * expected.abs().max()
