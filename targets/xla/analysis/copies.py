@@ -16,8 +16,8 @@ LEAST = 1 << 16
 """Elements from which on a copy is told of: smaller ones are norms, biases and scales."""
 
 _NO_COPY = {"parameter", "bitcast", "constant", "optimization-barrier"}
-_BESIDE = (".scales", ".shifts", ".minima")
-"""Ends of the names of what stands beside the codes of a weight, a small part of it."""
+_BESIDE = {"scales", "shifts", "minima"}
+"""Parts of the names of what stands beside the codes of a weight, a small part of it."""
 _NUMBER = re.compile(r"\.\d+\.")
 
 
@@ -81,7 +81,7 @@ def copies_of(module: HloModule, weights: Sequence[str]) -> tuple[WeightCopy, ..
 
 
 def _weight(parameter: Instruction, name: str) -> Origin:
-    if name.endswith(_BESIDE):
+    if _BESIDE & set(name.split(".")):
         return NEUTRAL
     large = [one.bits for one in parameter.results if one.elements >= LEAST]
     return Origin(_NUMBER.sub(".*.", name), min(large, default=NEUTRAL.bits))

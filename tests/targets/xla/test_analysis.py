@@ -55,7 +55,7 @@ def test_a_loop_that_counts_in_steps_is_counted() -> None:
 
 
 def test_scales_may_be_widened() -> None:
-    assert not analyse(LOOP, devices=8, weights=["layers.0.w.scales"]).copies
+    assert not analyse(LOOP, devices=8, weights=["layers.0.w.scales.stacked"]).copies
 
 
 def test_a_stage_has_the_axes_of_the_mesh_but_its_own() -> None:
