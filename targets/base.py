@@ -117,6 +117,7 @@ class Target:
     what is published of one device, None where nothing is known before the program runs.
     `ignores` are the settings that mean nothing to the target, and are refused.  `require` raises
     `UnsupportedError` where a package that compiling needs is absent or of another version.
+    `variants` are the members of the family as a user is told of them.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Target:
     hardware: Hardware | None = None
     ignores: tuple[str, ...] = ()
     require: Callable[[], object] = lambda: None
+    variants: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

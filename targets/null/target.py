@@ -14,6 +14,9 @@ from ingot.targets.xla.platform import Platform
 from ingot.targets.xla.steps import CPU
 from ingot.targets.xla.target import member_of as xla_member
 
+VARIANTS = ("xla:cpu", "xla:h100", "tpu:v5e-8")
+"""Some of them: whatever is called so in the other families."""
+
 ANY = Member(
     family="null",
     variant="",
@@ -22,6 +25,7 @@ ANY = Member(
     sizes=CPU,
     compute="float32",
     ahead=False,
+    variants=VARIANTS,
 )
 FAMILIES = {"tpu": tpu_member, "xla": xla_member}
 
@@ -32,6 +36,6 @@ def open_variant(variant: str) -> Target:
         return target_of(ANY, runs=False)
     family, _, rest = variant.partition(":")
     if family not in FAMILIES:
-        raise unknown_variant("null", variant, ("xla:cpu", "xla:h100", "tpu:v5e-8"))
+        raise unknown_variant("null", variant, VARIANTS)
     member = FAMILIES[family](rest)
     return target_of(replace(member, family="null", variant=variant, ahead=False), runs=False)

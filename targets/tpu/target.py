@@ -4,9 +4,14 @@ from ingot.targets.base import Target
 from ingot.targets.xla.family import Member, target_of
 from ingot.targets.xla.steps import ACCELERATOR
 
-from .topologies import find_topology
+from .topologies import GENERATIONS, find_topology
 
 DEFAULT = "v5e-8"
+VARIANTS = (
+    *(f"{one.name}-{{{','.join(map(str, one.shapes))}}}" for one in GENERATIONS.values()),
+    "v5p:2x2x2",
+)
+"""Names with the numbers that may stand behind them, and a shape of chips as an example."""
 
 
 def open_variant(variant: str) -> Target:
@@ -29,4 +34,5 @@ def member_of(variant: str) -> Member:
         compute="bfloat16",
         hardware=topology.generation.hardware,
         roll=True,
+        variants=VARIANTS,
     )

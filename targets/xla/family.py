@@ -36,6 +36,7 @@ class Member:
     `compute` is the type of the factors of products, and of weights that stay floats, where the
     user names none.  `roll` says that runs of equal layers become loops.  `ahead` says that the
     programs are compiled now; the runtime compiles those of the machine that it runs on.
+    `variants` are the names of the family's members.
     """
 
     family: str
@@ -47,6 +48,7 @@ class Member:
     hardware: Hardware | None = None
     roll: bool = False
     ahead: bool = True
+    variants: tuple[str, ...] = ()
 
     @property
     def mesh(self) -> str:
@@ -106,6 +108,7 @@ def target_of(member: Member, *, runs: bool = True) -> Target:
         devices=member.platform.devices,
         mesh=member.mesh,
         hardware=member.hardware,
+        variants=member.variants,
         require=partial(require, member.platform.name) if runs else lambda: None,
     )
 

@@ -21,6 +21,8 @@ GPUS: dict[str, tuple[str, Hardware]] = {
     "h800": ("sm90", H800),
 }
 
+VARIANTS = ("cpu", *GPUS)
+
 
 def open_variant(variant: str) -> Target:
     """Return the target of a variant; raise `UsageError` for one that there is not."""
@@ -39,9 +41,10 @@ def member_of(variant: str) -> Member:
             sizes=CPU,
             compute="float32",
             ahead=False,
+            variants=VARIANTS,
         )
     if variant not in GPUS:
-        raise unknown_variant("xla", variant, ("cpu", *GPUS))
+        raise unknown_variant("xla", variant, VARIANTS)
     architecture, hardware = GPUS[variant]
     return Member(
         family="xla",
@@ -51,4 +54,5 @@ def member_of(variant: str) -> Member:
         sizes=ACCELERATOR,
         compute="bfloat16",
         hardware=hardware,
+        variants=VARIANTS,
     )

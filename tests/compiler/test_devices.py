@@ -112,3 +112,14 @@ def test_a_compiler_that_is_not_there_is_named_with_what_installs_it(
     said = capsys.readouterr().err
     assert code == 1 and len(said.splitlines()) == 2
     assert message in said and command in said
+
+
+def test_targets_are_listed_with_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(requirements, "version", versions(jaxlib="0.10.2"))
+    assert main(["targets"]) == 0
+    listed = capsys.readouterr().out
+    assert "tpu:v5e-{1,4,8," in listed and "tpu alone is tpu:v5e-8" in listed
+    assert "xla:a800" in listed and listed.count("ready") == 3
+    assert "libtpu is not installed, so nothing can be compiled for TPUs. Run pip" in listed
