@@ -11,8 +11,8 @@ from ingot.runtime.executor import Limits, StepBatch
 
 from .batches import Run, split_batch, step_inputs, wanted_rows
 from .memory import check_memory
-from .pjrt import Client, DeviceArray, Group, Parts, open_client
-from .plan import DTYPES, XlaPlan, parse_plan
+from .pjrt import Client, DeviceArray, Group, Parts, dtype_of, open_client
+from .plan import XlaPlan, parse_plan
 from .programs import Programs
 from .weights import place_parameters
 
@@ -115,7 +115,7 @@ def _group(plan: XlaPlan, client: Client, stage: int) -> Group:
 
 
 def _make_pools(plan: XlaPlan, group: Group, stage: int) -> list[DeviceArray]:
-    dtype = DTYPES[plan.kv_dtype]
+    dtype = dtype_of(plan.kv_dtype)
     shapes = [pool.shape for pool in plan.pools if pool.stage == stage]
     return [group.zeros(shape, dtype) for shape in shapes]
 

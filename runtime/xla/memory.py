@@ -6,7 +6,7 @@ from ingot.errors import UsageError
 from ingot.runtime.machine import available_memory
 
 from .pjrt import Client
-from .plan import DTYPES, XlaPlan
+from .plan import ITEM_BITS, XlaPlan
 
 
 def check_memory(plan: XlaPlan, client: Client) -> None:
@@ -57,8 +57,7 @@ def device_bytes(plan: XlaPlan) -> int:
 
 
 def _bytes(shape: tuple[int, ...], dtype: str) -> int:
-    bits = 4 if dtype == "int4" else 8 * DTYPES[dtype].itemsize
-    return prod(shape) * bits // 8
+    return prod(shape) * ITEM_BITS[dtype] // 8
 
 
 def _megabytes(count: int) -> str:

@@ -235,6 +235,13 @@ class Client:
         return int(statistics["bytes_limit"]) - int(statistics.get("bytes_in_use", 0))
 
 
+def dtype_of(name: str) -> np.dtype[Any]:
+    """Return the type of this name, bfloat16 and int4 among them."""
+    import ml_dtypes  # comes with jaxlib, whose absence has an error of its own
+
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
 def open_client(platform: str, devices: int) -> Client:
     """Open `devices` devices of "cpu", "tpu" or "cuda"; on the CPU they are made, else found.
 

@@ -3,12 +3,9 @@
 The schema stands in docs/architecture.md, section 6.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-
-import ml_dtypes
-import numpy as np
 
 from ingot.errors import ArtifactError
 
@@ -16,14 +13,15 @@ from .mesh import DeviceMesh
 
 PLAN_VERSION = 1
 PLATFORMS = ("cpu", "tpu", "cuda")
-DTYPES: Mapping[str, np.dtype[Any]] = {
-    "float32": np.dtype(np.float32),
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    "int32": np.dtype(np.int32),
-    "int8": np.dtype(np.int8),
-    "int4": np.dtype(ml_dtypes.int4),
+ITEM_BITS = {
+    "float32": 32,
+    "float16": 16,
+    "bfloat16": 16,
+    "int32": 32,
+    "int8": 8,
+    "int4": 4,
 }
+"""Bits of an element, by the name of its type."""
 
 T = TypeVar("T")
 
@@ -199,7 +197,7 @@ def _check(plan: XlaPlan) -> None:
         if not 0 <= stage < mesh.stages or not shape or min(shape) < 1:
             raise ValueError(f"an array of {shape} on stage {stage}")
     for name in {plan.kv_dtype, *(parameter.dtype for parameter in plan.parameters)}:
-        if name not in DTYPES:
+        if name not in ITEM_BITS:
             raise ValueError(f"no type {name!r}")
 
 

@@ -6,15 +6,14 @@ On the CPU a part that needs no unpacking is not copied: the devices read the ma
 from collections.abc import Mapping
 from math import prod
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from ingot.errors import ArtifactError
 
 from .mesh import row_major
-from .pjrt import DeviceArray, Group, HostArray
-from .plan import DTYPES, Parameter, XlaPlan
+from .pjrt import DeviceArray, Group, HostArray, dtype_of
+from .plan import Parameter, XlaPlan
 
 Weights = Mapping[str, NDArray[np.uint8]]
 
@@ -70,11 +69,12 @@ def _decode(data: NDArray[np.uint8], parameter: Parameter, shape: tuple[int, ...
     """Return the array of `shape` that lies in a packed weight; int4 is two a byte, low first."""
     count = prod(shape)
     if parameter.dtype != "int4":
-        dtype = DTYPES[parameter.dtype]
-        return np.frombuffer(data, dtype, count, parameter.offset).reshape(shape)
+        return np.frombuffer(data, dtype_of(parameter.dtype), count, parameter.offset).reshape(
+            shape
+        )
     packed = np.frombuffer(data, np.int8, -(-count // 2), parameter.offset)
     values = np.empty((len(packed), 2), np.int8)
     np.right_shift(np.left_shift(packed, 4), 4, out=values[:, 0])
     np.right_shift(packed, 4, out=values[:, 1])
-    signed: HostArray = values.reshape(-1)[:count].view(ml_dtypes.int4)
+    signed: HostArray = values.reshape(-1)[:count].view(dtype_of("int4"))
     return signed.reshape(shape)

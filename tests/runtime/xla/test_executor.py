@@ -1,6 +1,8 @@
 """The executor of a mesh, on a program written by hand: results, and whatever may be wrong."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,31 @@ def test_an_accelerator_has_its_programs_before_the_first_request(
     assert (executor.step(toy.batch([[1], [2]], [0, 1])) == toy.logits([1, 2], 1)).all()
     open_toy(files, **with_executables(platform="tpu", compiler={"build": "libtpu 0"}))
     assert len(list(cache.iterdir())) == len(toy.STEPS)
+
+
+MISSING = """
+import importlib.metadata as metadata, sys
+found = metadata.version
+def version(name):
+    if name == "jaxlib":
+        raise metadata.PackageNotFoundError(name)
+    return found(name)
+metadata.version = version
+sys.modules |= {"jaxlib": None, "ml_dtypes": None}
+from ingot.compiler.cli.main import main
+sys.exit(main(["run", sys.argv[1], "Hi"]))
+"""
+
+
+def test_a_host_without_jaxlib_is_told_what_to_install(tmp_path: Path) -> None:
+    folder = toy.write_artifact(tmp_path / "toy.ingot", toy.plan())
+    run = subprocess.run(
+        [sys.executable, "-c", MISSING, str(folder)], capture_output=True, text=True, timeout=60
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == (
+        'ingot: running this artifact needs jaxlib\n  Run pip install "ingot[xla]".\n'
+    )
 
 
 def test_an_artifact_for_tpus_asks_for_one(tmp_path: Path) -> None:
