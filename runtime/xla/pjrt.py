@@ -40,8 +40,9 @@ class DeviceArray:
         return bool(self.handle.is_deleted())
 
     def wait(self) -> None:
-        """Wait until its values are on the devices."""
-        self.handle.block_until_ready()
+        """Wait until its values are on the devices; raises UsageError where they do not fit."""
+        with _memory_errors():
+            self.handle.block_until_ready()
 
     def delete(self) -> None:
         """Free its memory now."""
@@ -147,7 +148,10 @@ class Group:
     def compile(self, program: bytes) -> Program:
         """Compile StableHLO, text or portable bytecode; raises ArtifactError where XLA refuses."""
         try:
-            handle = self.client.handle.compile_and_load(program, list(self.devices), self.options)
+            with _memory_errors():
+                handle = self.client.handle.compile_and_load(
+                    program, list(self.devices), self.options
+                )
         except _xla().XlaRuntimeError as error:
             raise ArtifactError(
                 f"XLA does not compile it: {_first_line(error)}", hint="Compile the model again."
@@ -200,13 +204,14 @@ class Group:
     def _place(
         self, parts: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]
     ) -> DeviceArray:
-        handle = _xla().batched_device_put(
-            self.describe(shape, dtype),
-            self.sharding(len(shape)),
-            list(parts),
-            list(self.devices),
-            enable_x64=True,
-        )
+        with _memory_errors():
+            handle = _xla().batched_device_put(
+                self.describe(shape, dtype),
+                self.sharding(len(shape)),
+                list(parts),
+                list(self.devices),
+                enable_x64=True,
+            )
         return DeviceArray(handle, shape, dtype)
 
 
@@ -286,6 +291,19 @@ def _open_plugin(xla: Any, platform: str) -> Any:
         if not xla.pjrt_plugin_initialized(platform):
             xla.initialize_pjrt_plugin(platform)
         return xla.make_c_api_client(platform, {})
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except _xla().XlaRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UsageError(
+            f"the memory of a device is full: {_first_line(error)}",
+            hint="Compile the model with fewer --kv-pages, or over more devices (--mesh).",
+        ) from error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from jaxlib import xla_client
 
 from ingot.errors import ArtifactError, UsageError
 from ingot.runtime.xla import pjrt, plugins
@@ -95,6 +96,17 @@ def test_what_is_no_executable_is_refused(client: pjrt.Client) -> None:
         group.compile(REDUCE.replace("stablehlo.add", "stablehlo.plus").encode())
     with pytest.raises(ArtifactError, match="XLA does not compile it"):
         group.compile(b"ML\xefR cut off")
+
+
+def test_a_device_without_room_is_said(
+    client: pjrt.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise xla_client.XlaRuntimeError("RESOURCE_EXHAUSTED: 26.44G exceeds 15.75G\nmore")
+
+    monkeypatch.setattr(xla_client, "batched_device_put", full)
+    with pytest.raises(UsageError, match=r"memory of a device is full: .* 26\.44G exceeds 15\.75G"):
+        client.group([0]).put([np.zeros(1, np.int32)])
 
 
 def test_a_host_without_a_tpu_is_told_so() -> None:
