@@ -55,7 +55,13 @@ def choose_shardings(module: Module, mesh: Mesh, sequence: bool) -> None:
 
 
 def _check_axes(module: Module, mesh: Mesh) -> None:
-    """Raise UsageError for an axis along which the module has nothing to divide."""
+    """Raise UsageError for a module that is divided, or an axis along which it cannot be."""
+    if module.mesh is not None:
+        raise UsageError(
+            f"the module is divided already, over the mesh {module.mesh}",
+            where=f"mesh {mesh}",
+            hint="Give the module as it was before.",
+        )
     divided = {"ep": (Experts, "experts"), "cp": (Attention, "attention over a KV cache")}
     for axis, (kind, name) in divided.items():
         if mesh.size(axis) > 1 and not find_ops(module, kind):

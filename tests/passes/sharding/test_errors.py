@@ -44,3 +44,8 @@ def test_an_error_names_the_place_in_the_model(sharded: Sharded) -> None:
     with pytest.raises(UsageError) as error:
         sharded("llama", "tp3")
     assert error.value.where == "mesh tp3, lm.attention"
+
+
+def test_a_module_is_divided_once(sharded: Sharded) -> None:
+    with pytest.raises(UsageError, match="divided already, over the mesh tp2"):
+        sharded(sharded("llama", "tp2"), "tp2")

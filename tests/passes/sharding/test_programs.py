@@ -31,6 +31,12 @@ ENCODED = ("wide", "wide-moe")
 """Forms for the tests of encodings."""
 SOME = ("tp4", "mesh=pp2xtp2,sequence=true", "cp2xtp2")
 
+ALL_AXES = (
+    ("mixtral", "mesh=cp2xtp2xep2xpp2,sequence=true"),
+    ("gemma2", "mesh=dp2xpp2xtp2xcp2,sequence=true"),
+    ("gpt-oss", "cp4xtp2"),
+)
+
 
 def _meshes(form: str) -> tuple[str, ...]:
     experts = FORMS[form].experts > 0
@@ -41,7 +47,10 @@ def _meshes(form: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(
     ("form", "mesh"),
-    [(form, mesh) for form in FORMS if form not in ENCODED for mesh in _meshes(form)],
+    [
+        *ALL_AXES,
+        *((form, mesh) for form in FORMS if form not in ENCODED for mesh in _meshes(form)),
+    ],
 )
 def test_a_program_computes_what_the_module_does(
     form: str, mesh: str, reference: Callable[[str], Reference], sharded: Sharded
