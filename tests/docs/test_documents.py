@@ -21,7 +21,7 @@ USER_DOCUMENTS = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / name
-        for name in ("compiling.md", "inspecting.md", "planning.md", "serving.md")
+        for name in ("compiling.md", "inspecting.md", "planning.md", "serving.md", "targets.md")
     ),
 ]
 
