@@ -86,10 +86,11 @@ class Context:
         bound, (rows, columns) = self.weights[value, packing], shape_of(value)
         if not bound.stacked:
             return Matrix(bound.arrays, rows, columns, self.factor)
-        # The matrices of all layers one below the other.
+        # The matrices of all layers one after the other.
         assert self.repeat is not None
         flat = {name: _flat(array) for name, array in bound.arrays.items()}
-        return Matrix(flat, rows, columns, self.factor, self.repeat * rows)
+        count = next(iter(bound.arrays.values())).shape[0]
+        return Matrix(flat, rows, columns, self.factor, count, self.repeat)
 
     def set_result(self, value: Value, array: Array) -> None:
         """Give a result its array, rounded where its type says so."""

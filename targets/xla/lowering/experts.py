@@ -106,10 +106,11 @@ def _linear(
     context: Context, w: Matrix, bias: Value | None, expert: Array, experts: int, x: Array
 ) -> Array:
     """Return x after one expert's part of a matrix that holds all of them one below the other."""
-    count = w.outputs // experts
-    start = expert * count
-    y = w.rows(start, count).apply(x)
-    return y if bias is None else y + hlo.window(context.vector(bias), [start], [count])
+    own = w.part(expert, experts)
+    y = own.apply(x)
+    if bias is None:
+        return y
+    return y + hlo.window(context.vector(bias), [expert * own.outputs], [own.outputs])
 
 
 def _unit(op: Experts, projected: Array) -> Array:

@@ -26,84 +26,77 @@ ELEMENT = {
 class Matrix:
     """A matrix `[N, K]` as the arrays of its packing; `factor` is the type that is multiplied.
 
-    Where `start` is given, an int32 scalar, the matrix is the N rows from there on of larger ones.
+    Where `place` is given, an int32 scalar, the arrays hold `count` such matrices one after the
+    other along their first dimension, and this is the one at that place.
     """
 
     parts: Mapping[str, Array]
     outputs: int
     columns: int
     factor: str
-    start: Array | None = None
+    count: int = 1
+    place: Array | None = None
 
-    @property
-    def codes(self) -> Array:
-        """The values, or the codes that stand for them."""
-        return self.parts.get("") or self.parts["codes"]
-
-    def rows(self, start: Array, count: int) -> "Matrix":
-        """Return the `count` rows from an int32 scalar on."""
-        first = start if self.start is None else self.start + start
-        return Matrix(self.parts, count, self.columns, self.factor, first)
-
-    def _own(self) -> "Matrix":
-        """Return this matrix in arrays that hold nothing else."""
-        if self.start is None:
-            return self
-        taken = {
-            name: hlo.window(
-                part,
-                [self.start, *[0] * (len(part.shape) - 1)],
-                [self.outputs, *part.shape[1:]],
-            )
-            for name, part in self.parts.items()
-        }
-        return Matrix(taken, self.outputs, self.columns, self.factor)
+    def part(self, number: Array, parts: int) -> "Matrix":
+        """Return one of `parts` matrices that are one below the other in this one."""
+        place = number if self.place is None else self.place * parts + number
+        outputs, count = self.outputs // parts, self.count * parts
+        return Matrix(self.parts, outputs, self.columns, self.factor, count, place)
 
     def apply(self, x: Array) -> Array:
         """Return `x @ w.T`, float32 `[T, N]`, for x `[T, K]`."""
-        own = self._own()
-        codes, scales = own.codes, own.parts.get("scales")
+        own = {name: self._own(array) for name, array in self.parts.items()}
+        codes, scales = own.get("") or own["codes"], own.get("scales")
+        x = x.astype(self.factor)
         if scales is not None and len(scales.shape) == 2:
-            return own._apply_groups(x.astype(self.factor), scales)
-        y = hlo.dot(x.astype(self.factor), codes.astype(self.factor), ((1,), (1,)))
+            return _apply_groups(x, codes.astype(self.factor), scales.astype("f32"), own)
+        y = hlo.dot(x, codes.astype(self.factor), ((1,), (1,)))
         return y if scales is None else y * scales
 
-    def _apply_groups(self, x: Array, scales: Array) -> Array:
-        outputs, groups = scales.shape
-        x = hlo.pad(x, 1, self.codes.shape[1] - self.columns)
-        x = x.reshape(x.shape[0], groups, -1)
-        codes = self.codes.reshape(outputs, groups, -1).astype(self.factor)
-        sums = hlo.dot(x, codes, ((2,), (2,)), ((1,), (1,)))
-        wide = scales.astype("f32")
-        y = (sums * wide.transpose(1, 0)[:, None]).sum(0)[0]
-        beside = self._offsets(wide)
-        if beside is None:
-            return y
-        totals = x.astype("f32").sum(2).reshape(x.shape[0], groups)
-        return y + hlo.dot(totals, beside, ((1,), (1,)))
-
-    def _offsets(self, scales: Array) -> Array | None:
-        """Return what a group adds to each of its values, where it adds something."""
-        shifts, minima = self.parts.get("shifts"), self.parts.get("minima")
-        if shifts is not None:
-            return scales * shifts.astype("f32")
-        return None if minima is None else minima.astype("f32")
+    def _own(self, array: Array) -> Array:
+        """Return what is this matrix's of an array."""
+        if self.place is None:
+            return array
+        size = array.shape[0] // self.count
+        starts: list[Array | int] = [self.place * size, *[0] * (len(array.shape) - 1)]
+        return hlo.window(array, starts, [size, *array.shape[1:]])
 
     def take(self, indices: Array) -> Array:
-        """Return rows, decoded to float32 `[T, K]`, for indices `[T]`."""
-        if self.start is not None:
-            indices = indices + self.start
-        parts = {name: hlo.take(part, indices) for name, part in self.parts.items()}
-        taken = Matrix(parts, indices.shape[0], self.columns, self.factor)
-        values = taken.codes.astype("f32")
-        scales = parts.get("scales")
+        """Return rows of a table, decoded to float32 `[T, K]`, for indices `[T]`."""
+        if self.place is not None:
+            indices = indices + self.place * self.outputs
+        own = {name: hlo.take(array, indices) for name, array in self.parts.items()}
+        values = (own.get("") or own["codes"]).astype("f32")
+        scales = own.get("scales")
         if scales is None:
             return values
         wide = scales.astype("f32")
         if len(wide.shape) == 1:
             return values * wide[:, None]
         grouped = values.reshape(*wide.shape, -1) * wide[:, :, None]
-        beside = taken._offsets(wide)
+        beside = _offsets(own, wide)
         if beside is not None:
             grouped = grouped + beside[:, :, None]
         return grouped.reshape(*values.shape)[:, : self.columns]
+
+
+def _apply_groups(x: Array, codes: Array, scales: Array, own: Mapping[str, Array]) -> Array:
+    """Return the product with codes `[G, g, N]`, scales `[G, N]` and what is beside them."""
+    rows, (groups, size, _) = x.shape[0], codes.shape
+    x = hlo.pad(x, 1, groups * size - x.shape[1]).reshape(rows, groups, size)
+    sums = hlo.dot(x, codes, ((2,), (1,)), ((1,), (0,)))
+    y = (sums * scales[:, None]).sum(0)[0]
+    beside = _offsets(own, scales)
+    if beside is None:
+        return y
+    totals = x.astype("f32").sum(2).reshape(rows, groups)
+    return y + hlo.dot(totals, beside, ((1,), (0,)))
+
+
+def _offsets(own: Mapping[str, Array], scales: Array) -> Array | None:
+    """Return what a group adds to each of its values, where it adds something."""
+    shifts, minima = own.get("shifts"), own.get("minima")
+    if shifts is not None:
+        return scales * shifts.astype("f32")
+    # Codes are signed, minima are those of unsigned codes.
+    return None if minima is None else minima.astype("f32") + scales * 8.0

@@ -67,7 +67,11 @@ def weight_operands(operations: Sequence[OpView]) -> Iterator[tuple[Value, ...]]
 
 def packing_at(operation: OpView, value: Value, options: Options) -> str:
     """Return the packing in which an operation reads one of its weights."""
-    return packing_of(value, options.compute) if value in _matrices(operation) else VECTOR
+    if value not in _matrices(operation):
+        return VECTOR
+    blocks = operation.experts if isinstance(operation, Experts) else 1
+    table = isinstance(operation, Embedding)
+    return packing_of(value, options.compute, table=table, blocks=blocks)
 
 
 def key_of(stage: int, packing: str, values: Sequence[Value]) -> Key:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import prod
 from typing import Any
 
 import ml_dtypes
@@ -325,6 +326,6 @@ class Twin:
 
 def _decoded(raw: NDArray[Any], dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
     if dtype == "int4":
-        both = np.stack([raw & 15, raw >> 4], -1).reshape(shape).astype(np.int8)
+        both = np.stack([raw & 15, raw >> 4], -1).reshape(-1)[: prod(shape)].reshape(shape).astype(np.int8)
         return ((both ^ 8) - 8).astype(ml_dtypes.int4)
     return raw.view(DTYPES[dtype]).reshape(shape)
