@@ -1,5 +1,6 @@
 """Arrays and programs on several devices that XLA makes of this CPU."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -164,6 +165,18 @@ import jax.numpy as jnp
 assert (jnp.ones((2, 3)) @ jnp.ones((3, 2))).sum() == 12
 assert jnp.arange(4.0).addressable_data(0).shape == (4,)
 """
+
+
+def test_one_file_imports_jaxlib_and_none_jax() -> None:
+    root = Path(__file__).parents[3] / "runtime"
+    imports = re.compile(r"^\s*(?:from|import) (jaxlib|jax|libtpu)\b", re.MULTILINE)
+    found = {
+        path.relative_to(root).as_posix(): set(imports.findall(path.read_text(encoding="utf-8")))
+        for path in root.rglob("*.py")
+    }
+    assert {name: packages for name, packages in found.items() if packages} == {
+        "xla/pjrt.py": {"jaxlib"}
+    }
 
 
 def test_the_serving_part_loads_jaxlib_only_where_it_is_used() -> None:
