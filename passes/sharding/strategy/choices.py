@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass, field
 
-from ingot.ir import Linear, Mesh, Op, Part, Sharding, Value, set_shardings, shardings_of
+from ingot.ir import (
+    Linear,
+    Mesh,
+    Op,
+    Part,
+    Sharding,
+    Value,
+    after,
+    set_shardings,
+    shardings_of,
+)
 
 OUTPUTS, INPUTS = 0, 1
 
@@ -44,8 +54,8 @@ class Choices:
 
 def _again(op: Op, value: Value) -> Value:
     """Let `op` read a copy of the operation that makes a weight."""
-    copy = value.owner.operation.clone()
-    copy.move_after(value.owner.operation)
+    with after(value.owner):
+        copy = value.owner.operation.clone()
     made: Value = copy.results[0]
     for index, operand in enumerate(op.operation.operands):
         if operand == value:

@@ -6,7 +6,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ingot.passes import Sample, random_weights
+from ingot.ir import (
+    Add,
+    Attention,
+    Embedding,
+    Linear,
+    Shard,
+    Value,
+    Weight,
+    build_module,
+    float_tensor,
+    weight_symbols,
+)
+from ingot.passes import Sample, find_ops, random_sample, random_weights
 
 from .conftest import Reference, Sharded
 from .models import FORMS, LLAMA, decoder
@@ -70,3 +82,28 @@ def test_texts_are_pooled_on_a_mesh(mesh: str, sharded: Sharded) -> None:
     found = sample.logits(sharded(module, mesh), weights)
     assert found.shape == (3, 32)
     assert (found - expected).abs().max() <= 1e-9 * expected.abs().max()
+
+
+def test_a_weight_that_is_wanted_in_two_ways_is_cut_in_both(sharded: Sharded) -> None:
+    """Queries divide its outputs, what reads the attention its inputs."""
+
+    def body(tokens: Value, positions: Value, batch: Value) -> Value:
+        def weight(name: str, rows: int) -> Value:
+            return Weight(name, float_tensor([rows, 32], tokens.context)).out
+
+        x, shared = Embedding(tokens, weight("table", 96)).out, weight("shared", 32)
+        k, v = (Linear(x, weight(name, 16)).out for name in "kv")
+        q = Linear(x, shared).out
+        attended = Attention(
+            q, k, v, batch, layer=0, heads=4, kv_heads=2, head_dim=8, scale=0.3
+        ).out
+        return Linear(Add(x, Linear(attended, shared).out).out, weight("table", 96)).out
+
+    module = build_module(body)
+    weights, sample = random_weights(module), random_sample(96, (5, 3))
+    expected = sample.logits(module, weights)
+    program = sharded(module, "tp2")
+    found = sample.logits(program, weights)
+    assert (found - expected).abs().max() <= 1e-9 * expected.abs().max()
+    cuts = [one.dim for one in find_ops(program, Shard) if weight_symbols(one.x) == ["shared"]]
+    assert sorted(cuts) == [0, 1]
