@@ -34,7 +34,7 @@ from .functions import (
     where,
     window,
 )
-from .program import MAIN, ArrayType, build, loop, named, portable
+from .program import MAIN, ArrayType, build, custom_call, loop, named, portable
 
 __all__ = [
     "MAIN",
@@ -51,6 +51,7 @@ __all__ = [
     "concatenate",
     "constant",
     "cos",
+    "custom_call",
     "device_number",
     "dot",
     "exp",

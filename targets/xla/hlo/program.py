@@ -1,6 +1,6 @@
 """Programs: a module with one function, and the loops in it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -13,6 +13,9 @@ from jaxlib.mlir.dialects import stablehlo as hlo
 from .array import Array, array_of, type_of
 
 MAIN = "main"
+
+ArrayType = tuple[tuple[int, ...], str]
+"""Shape and element type of an argument."""
 
 
 def loop(
@@ -40,15 +43,25 @@ def loop(
     return [Array(one) for one in list(made.results)[2:]]
 
 
+def custom_call(
+    operands: Sequence[Array], result: ArrayType, attributes: Mapping[str, str]
+) -> Array:
+    """Return the result of a kernel that stands in the program, with attributes as MLIR text."""
+    parsed = {name: ir.Attribute.parse(text) for name, text in attributes.items()}
+    made = ir.Operation.create(
+        "stablehlo.custom_call",
+        results=[type_of(*result)],
+        operands=[one.value for one in operands],
+        attributes=parsed,
+    )
+    return Array(made.result)
+
+
 @contextmanager
 def named(place: str) -> Iterator[None]:
     """Give what is built inside a name that the compiled program's operations show."""
     with ir.Location.name(place):
         yield
-
-
-ArrayType = tuple[tuple[int, ...], str]
-"""Shape and element type of an argument."""
 
 
 def build(

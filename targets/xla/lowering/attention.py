@@ -3,6 +3,8 @@
 Two forms around one loop over pages (`pages.py`).  A decoding step attends for all its sequences at
 once.  Any other step is tasks, each a chunk of the queries of one sequence, one after the other;
 how many there are is known only when it runs.
+
+Where the chip has a kernel for it, that takes the place of both.
 """
 
 from ingot.ir import Attention, MergeAttention, PartialAttention
@@ -12,14 +14,50 @@ from ingot.targets.xla.hlo import Array
 from .context import Context
 from .pages import LEAST, TINY, Attended, Pages, Queries, Scores, attend
 from .pools import AttentionOp
+from .ragged_kernel import RaggedKernel
 
 TASK_TOKENS = 128
 """Most queries of a task: as many rows as a matrix unit has."""
 
 
 def lower_attention(context: Context, op: Attention) -> None:
-    attended = _attended(context, op, None)
-    context.values[op.out] = attended.values
+    kernel = _kernel(context, op)
+    if kernel is None or not kernel.fits():
+        context.values[op.out] = _attended(context, op, None).values
+        return
+    number = context.pools.numbers[op.k, op.v]
+    _write(context, op, number)
+    inputs = context.inputs
+    y = kernel(
+        context.values[op.q].reshape(*kernel.queries).astype(context.factor),
+        context.arrays[number],
+        inputs.lengths,
+        inputs.block_tables + _first_page(context, number),
+        inputs.starts,
+        inputs.num_sequences,
+    )
+    context.values[op.out] = y.reshape(context.shape.tokens, -1).astype("f32")
+
+
+def _kernel(context: Context, op: Attention) -> RaggedKernel | None:
+    """Return the chip's kernel for an attention, None where it has none of that meaning."""
+    plain = op.sinks is None and op.slopes is None and op.causal and not op.chunk
+    if not plain or op.value_features != op.head_dim:
+        return None
+    if context.cache.dtype != context.options.compute:
+        return None
+    pool = context.arrays[context.pools.numbers[op.k, op.v]]
+    pages, page_tokens, combined, size = pool.shape
+    return RaggedKernel(
+        chip=context.options.chip,
+        queries=(context.shape.tokens, op.heads, op.head_dim),
+        pages=(pages, page_tokens, combined, size),
+        tables=(context.shape.sequences, context.shape.blocks),
+        dtype=context.options.compute,
+        scale=op.scale,
+        window=op.window,
+        softcap=op.softcap,
+    )
 
 
 def lower_partial_attention(context: Context, op: PartialAttention) -> None:
