@@ -30,10 +30,9 @@ from ingot.passes.core import ops_of
 from ingot.passes.sharding.divisions import kv_divides, kv_parts
 from ingot.passes.sharding.readers import readers_of
 from ingot.passes.sharding.rules.heads import lies_by_heads
-from ingot.passes.sharding.weights import can_cut
 
 from .choices import INPUTS, OUTPUTS, Choices
-from .needs import Needs
+from .needs import Needs, add_inputs
 
 AXIS = "tp"
 _OF_FEATURES = Activation | AddConstant | L2Normalize | LayerNorm | RmsNorm | Rope | Scale | Softcap
@@ -106,12 +105,5 @@ def _divide_readers(op: Attention, part: Part, choices: Choices, needs: Needs) -
 
 def divide_inputs(op: Linear, part: Part, choices: Choices, needs: Needs) -> None:
     """Divide the inputs of a linear, between the groups of its encoding."""
-    columns, axis = shape_of(op.w)[1], part.axis
-    w = op.w
-    needs.add(
-        op,
-        axis,
-        f"{columns} input features, stored as {w.type},",
-        lambda size: can_cut(w, INPUTS, Part(axis, size)),
-    )
+    add_inputs(needs, op, part.axis, "input features", op.w)
     choices.divide_linear(op, INPUTS, part)

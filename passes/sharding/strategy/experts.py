@@ -2,10 +2,9 @@
 
 from ingot.ir import Block, Experts, Mesh, Part, Sharding
 from ingot.passes.core import ops_of
-from ingot.passes.sharding.weights import can_cut
 
 from .choices import Choices
-from .needs import Needs
+from .needs import Needs, add_inputs
 
 
 def divide_experts(block: Block, mesh: Mesh, choices: Choices, needs: Needs) -> None:
@@ -17,19 +16,14 @@ def divide_experts(block: Block, mesh: Mesh, choices: Choices, needs: Needs) -> 
 
 
 def _require(op: Experts, mesh: Mesh, needs: Needs) -> None:
-    experts, hidden, down = op.experts, op.hidden, op.down
+    experts = op.experts
     if mesh.size("ep") > 1:
         needs.add(op, "ep", f"{experts} experts", lambda size: experts % size == 0)
         if op.weigh_input and op.down_bias is not None:
             # A bias that no weight multiplies would be added wherever a token has no expert.
             needs.add(op, "ep", "experts with biases behind weighed inputs", lambda size: False)
     if mesh.size("tp") > 1:
-        needs.add(
-            op,
-            "tp",
-            f"{hidden} features inside experts, stored as {down.type},",
-            lambda size: can_cut(down, 1, Part("tp", size)),
-        )
+        add_inputs(needs, op, "tp", "features inside experts", op.down)
 
 
 def _divide(op: Experts, mesh: Mesh, choices: Choices) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ingot.errors import UsageError
-from ingot.ir import Mesh, Op, source_of
+from ingot.ir import GROUP_SIZES, Mesh, Op, Part, Value, encoding_of, shape_of, source_of
+from ingot.passes.sharding.weights import can_cut
 
 LARGEST = 64
 """The largest size of an axis that an error proposes."""
@@ -18,6 +19,8 @@ class Need:
     text: str
     place: str
     fits: Callable[[int], bool]
+    advice: str = ""
+    """What else may help, beside another size."""
 
 
 @dataclass
@@ -27,11 +30,13 @@ class Needs:
     mesh: Mesh
     found: list[Need] = field(default_factory=list)
 
-    def add(self, op: Op, axis: str, text: str, fits: Callable[[int], bool]) -> None:
+    def add(
+        self, op: Op, axis: str, text: str, fits: Callable[[int], bool], advice: str = ""
+    ) -> None:
         """Require that `fits` holds of the devices along `axis`; `text` names what is divided."""
         module = source_of(op.location).module
         place = f"{module} ({op.OPERATION_NAME})" if module else str(op.OPERATION_NAME)
-        self.found.append(Need(axis, text, place, fits))
+        self.found.append(Need(axis, text, place, fits, advice))
 
     def check(self) -> None:
         """Raise UsageError for the first number that does not divide, and name sizes that do."""
@@ -42,7 +47,7 @@ class Needs:
             raise UsageError(
                 f"cannot divide {need.text} among {size} devices along {need.axis}",
                 where=f"mesh {self.mesh}, {need.place}",
-                hint=self._hint(need.axis),
+                hint=f"{self._hint(need.axis)} {need.advice}".strip(),
             )
 
     def _hint(self, axis: str) -> str:
@@ -51,3 +56,17 @@ class Needs:
         if not sizes:
             return f"No size of {axis} divides this model: leave {axis} out of the mesh."
         return f"Sizes of {axis} that divide this model: {', '.join(map(str, sizes))}."
+
+
+def add_inputs(needs: Needs, op: Op, axis: str, text: str, w: Value) -> None:
+    """Require that the inputs of a weight `[N, K]` divide, and that parts are whole groups."""
+    encoding = encoding_of(w)
+    stored = f", stored as {encoding}," if encoding is not None else ""
+    finer = encoding is not None and encoding.group > GROUP_SIZES[0]
+    needs.add(
+        op,
+        axis,
+        f"{shape_of(w)[1]} {text}{stored}",
+        lambda size: can_cut(w, 1, Part(axis, size)),
+        f"An encoding in groups of {GROUP_SIZES[0]} divides more finely." if finer else "",
+    )
