@@ -14,6 +14,9 @@ from .work import ANCHORS, ATTENTION, kv_bytes
 
 PAGE = 16
 """Tokens of a page of the KV cache on one device."""
+RESULT_ROWS = 32
+"""Rows of logits that a step which reads prompts has room for."""
+FLOAT = 4
 
 
 @dataclass(frozen=True)
@@ -93,19 +96,29 @@ def kv_memory(
 def temporary_memory(visits: Sequence[Visit]) -> float:
     """Return the most bytes of values that are alive at once, results that are fused left out.
 
-    A row-wise result with one reader is made where that reads it.
+    A row-wise result with one reader is made where that reads it, so what it is made of lives on
+    until then.
     """
-    last: dict[Value, int] = {}
+    ends: dict[Value, int] = {}
+    for index, visit in reversed(list(enumerate(visits))):
+        results = list(visit.op.results)
+        kept = any(map(_is_kept, results))
+        end = index if kept else max((ends.get(value, index) for value in results), default=index)
+        ends.update({value: max(end, ends.get(value, 0)) for value in visit.op.operands})
+    alive, most, freed = 0.0, 0.0, defaultdict[int, float](float)
     for index, visit in enumerate(visits):
-        last.update({value: index for value in visit.op.operands})
-    alive, most, ends = 0.0, 0.0, defaultdict[int, float](float)
-    for index, visit in enumerate(visits):
-        made = sum(bytes_of(value, visit.rows) for value in visit.op.results if _is_kept(value))
-        alive += made
+        for value in filter(_is_kept, visit.op.results):
+            size = bytes_of(value, visit.rows)
+            alive += size
+            freed[ends.get(value, index)] += size
         most = max(most, alive)
-        ends[max((last.get(value, index) for value in visit.op.results), default=index)] += made
-        alive -= ends.pop(index, 0.0)
+        alive -= freed.pop(index, 0.0)
     return most
+
+
+def result_memory(vocabulary: int, sequences: int) -> float:
+    """Return the bytes of the logits of the larger of a plan's steps."""
+    return FLOAT * vocabulary * max(sequences, RESULT_ROWS)
 
 
 def _is_kept(value: Value) -> bool:

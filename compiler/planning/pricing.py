@@ -3,11 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ingot.ir import Mesh, Module
+from ingot.ir import Mesh, Module, columns_of
 from ingot.targets import Hardware
 
 from .dividing import collectives, divided
-from .memory import Memory, kv_memory, temporary_memory, weight_memory
+from .memory import Memory, kv_memory, result_memory, temporary_memory, weight_memory
 from .roofline import Spent, Work, spend_all
 from .sizes import Sizes
 from .walking import Step, Visit, visits
@@ -73,7 +73,8 @@ class Priced:
             weight_memory(seen, mesh if whole else None),
             kv_memory(seen, decode.sequences, load.context, kv_dtype, mesh, whole),
             max(self._temporaries(step, kv_dtype) for step in (decode, prompts[0]))
-            / (mesh.size("tp") if whole else 1),
+            / (mesh.size("tp") if whole else 1)
+            + result_memory(columns_of(self.module.step.type.results[0]), decode.sequences),
         )
         spent = [self._spent(step, mesh, hardware, kv_dtype) for step in (decode, *prompts)]
         return Price(memory, spent[0], sum(spent[1:], Spent()))

@@ -41,6 +41,20 @@ class Request:
     top: int = TOP
 
     def __post_init__(self) -> None:
+        for name, least in (
+            ("batch", 1),
+            ("context", 0),
+            ("prompt", 0),
+            ("devices", 0),
+            ("top", 1),
+        ):
+            if getattr(self, name) < least:
+                what = "number of sequences" if name == "batch" else f"value of {name}"
+                raise UsageError(
+                    f"{getattr(self, name)} is no {what}",
+                    where=f"--{name}",
+                    hint=f"Give {least} or more.",
+                )
         for name in self.encodings:
             check_encoding(name)
         for kind in self.kv_dtypes:

@@ -122,11 +122,12 @@ def priced_by_programs(
         key: begun.rest(question.divided(ones[0].configuration)) for key, ones in meshes.items()
     }
     for key, module in branches(begun.module, pipelines, watch):
+        if isinstance(module, IngotError):
+            yield from (one.refused(module.message) for one in meshes[key])
+            continue
+        priced = Priced(module)
         for one in meshes[key]:
-            if isinstance(module, IngotError):
-                yield one.refused(module.message)
-            else:
-                yield _candidate(question, Priced(module), one.configuration, "program")
+            yield _candidate(question, priced, one.configuration, "program")
 
 
 def _candidate(
