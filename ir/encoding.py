@@ -59,6 +59,8 @@ class Encoding:
             return cls(8, 32, 16)
         if name == "int8-act":
             return cls(8, ACTIVATION_GROUP, 32, activation=True)
+        if name == "int8-row":
+            return cls(8, 0, 32, activation=True)
         match = re.fullmatch(r"int4-g(32|64|128)(-sym|-min)?", name)
         if match is None or (name.endswith("-min") and match[1] != "32"):
             found = custom_encoding(name)
@@ -71,7 +73,7 @@ class Encoding:
 
     def __str__(self) -> str:
         if self.activation:
-            return "int8-act"
+            return "int8-act" if self.group else "int8-row"
         group = f"-g{self.group}" if self.group else ""
         suffix = {Offset.MIDDLE: "-sym", Offset.MINIMUM: "-min"}.get(self.offset, "")
         return f"int{self.bits}{group}{suffix}"
@@ -174,7 +176,7 @@ def _installed() -> tuple[str, ...]:
 @cache
 def _own_encodings() -> tuple[str, ...]:
     four_bits = [f"int4-g{group}{kind}" for kind in ("", "-sym") for group in GROUP_SIZES]
-    return (*four_bits, "int4-g32-min", "int8", "int8-g32", "int8-act")
+    return (*four_bits, "int4-g32-min", "int8", "int8-g32", "int8-act", "int8-row")
 
 
 def _owners(extensions: Iterable[EntryPoint] | None) -> dict[str, Owner]:
@@ -190,3 +192,5 @@ def _accept(owner: Owner, found: object) -> object:
 
 ACTIVATION = Encoding.parse("int8-act")
 """The encoding of activations rounded for integer kernels."""
+ROW_ACTIVATION = Encoding.parse("int8-row")
+"""The same with one scale for a whole row, for units that multiply whole rows of integers."""

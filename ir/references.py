@@ -10,7 +10,7 @@ from ingot.ir.interpreter.values import Batch, Datum
 from .mlir import Value
 from .quant_tensor import QuantTensor
 from .rounding import round_activations
-from .types import is_rounded
+from .types import encoding_of
 
 
 def tensor_of(datum: Datum, dtype: torch.dtype | None = None) -> Tensor:
@@ -40,7 +40,8 @@ def batch_of(datum: Datum) -> Batch:
 
 def rounded_as(value: Tensor, result: Value) -> Datum:
     """Round `value` where the result's type says so."""
-    return round_activations(value) if is_rounded(result) else value
+    encoding = encoding_of(result)
+    return value if encoding is None else round_activations(value, encoding)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

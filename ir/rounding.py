@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ingot.errors import CheckpointError
 
-from .encoding import ACTIVATION, ACTIVATION_GROUP, CustomEncoding, Encoding, Offset
+from .encoding import ACTIVATION, CustomEncoding, Encoding, Offset
 from .quant_tensor import QuantTensor
 
 # Elements worked on at once: the candidates of a chunk stay in the cache, and memory is bounded.
@@ -109,16 +109,19 @@ def _check_finite(x: Tensor) -> None:
         )
 
 
-def round_activations(x: Tensor) -> QuantTensor:
-    """Return x `[T, K]` rounded to `int8-act`: scale = max|x| / 127 a group of 32, half to even."""
+def round_activations(x: Tensor, encoding: Encoding = ACTIVATION) -> QuantTensor:
+    """Return x `[T, K]` rounded: scale = max|x| / 127 of a group, half to even.
+
+    Groups are those of `encoding`: 32 elements, or a whole row.
+    """
     columns = x.shape[-1]
-    groups = ACTIVATION.groups(columns)
-    padded = torch.nn.functional.pad(x, (0, groups * ACTIVATION_GROUP - columns))
-    grouped = padded.reshape(*x.shape[:-1], groups, ACTIVATION_GROUP)
+    groups, size = encoding.groups(columns), encoding.group_size(columns)
+    padded = torch.nn.functional.pad(x, (0, groups * size - columns))
+    grouped = padded.reshape(*x.shape[:-1], groups, size)
     scales = grouped.abs().amax(-1) / 127
     codes = torch.round(grouped / _divisor(scales).unsqueeze(-1)).clamp_(-127, 127)
     values = codes.to(torch.int8).reshape(*x.shape[:-1], -1)[..., :columns]
-    return QuantTensor(ACTIVATION, values, scales)
+    return QuantTensor(encoding, values, scales)
 
 
 def _empty_offsets(encoding: Encoding, rows: int, groups: int) -> Tensor | None:

@@ -94,7 +94,8 @@ def encoding_of(value: Value | Type) -> Encoding | None:
 
 def is_rounded(value: Value | Type) -> bool:
     """Return whether the value is an activation rounded for integer kernels."""
-    return encoding_of(value) == ACTIVATION
+    encoding = encoding_of(value)
+    return encoding is not None and encoding.activation
 
 
 def is_tensor(value: Value | Type) -> bool:

@@ -5,7 +5,7 @@ from ingot.targets.meshes import mesh_of
 
 SHARDING = "assign-sharding{{mesh={mesh} sequence={sequence}}},propagate-sharding,partition"
 FUSING = "merge-linears,fuse-norms"
-ROUNDING = "round-activations,fuse-rounding"
+ROUNDING = "round-activations{encoding=int8-row},fuse-rounding"
 
 
 def pipeline_of(settings: Settings, *, floats: str = "", mesh: str = "") -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
-from ingot.ir import Mesh, OpView, Value, is_rounded, shape_of
+from ingot.ir import Mesh, OpView, Value, encoding_of, shape_of
 from ingot.targets.xla import hlo
 from ingot.targets.xla.hlo import Array
 
@@ -94,7 +94,8 @@ class Context:
 
     def set_result(self, value: Value, array: Array) -> None:
         """Give a result its array, rounded where its type says so."""
-        self.values[value] = rounded(array) if is_rounded(value) else array
+        encoding = encoding_of(value)
+        self.values[value] = array if encoding is None else rounded(array, encoding)
 
     def groups(self, axis: str) -> hlo.Groups:
         """Return the sets of devices that differ in their place along an axis alone."""

@@ -28,7 +28,6 @@ from ingot.targets.xla import hlo
 from ingot.targets.xla.hlo import Array
 
 from .context import Context
-from .rounding import rounded
 
 
 def _erf(x: Array) -> Array:
@@ -124,7 +123,7 @@ def lower_l2_normalize(context: Context, op: L2Normalize) -> None:
 
 
 def lower_round(context: Context, op: Round) -> None:
-    context.values[op.out] = rounded(context.values[op.x])
+    context.set_result(op.out, context.values[op.x])
 
 
 def lower_shift(context: Context, op: Shift) -> None:

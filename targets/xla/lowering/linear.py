@@ -1,14 +1,23 @@
 """Linear layers and tables."""
 
-from ingot.ir import Embedding, Linear, LocalIds
+from ingot.ir import ROW_ACTIVATION, Embedding, Encoding, Linear, LocalIds, encoding_of
 from ingot.targets.xla import hlo
 
 from .context import Context
+from .rounding import row_codes
+
+WHOLE_ROWS = Encoding.parse("int8")
 
 
 def lower_linear(context: Context, op: Linear) -> None:
-    y = context.matrix(op, op.w).apply(context.values[op.x])
+    x, w = context.values[op.x], context.matrix(op, op.w)
+    y = w.apply_codes(*row_codes(x)) if _is_whole_product(op) else w.apply(x)
     context.values[op.out] = y if op.bias is None else y + context.vector(op.bias)
+
+
+def _is_whole_product(op: Linear) -> bool:
+    """Return whether x and w have one scale a row, so that the product is one of integers."""
+    return encoding_of(op.x) == ROW_ACTIVATION and encoding_of(op.w) == WHOLE_ROWS
 
 
 def lower_embedding(context: Context, op: Embedding) -> None:

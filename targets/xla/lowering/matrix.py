@@ -53,6 +53,12 @@ class Matrix:
         y = hlo.dot(x, codes.astype(self.factor), ((1,), (1,)))
         return y if scales is None else y * scales
 
+    def apply_codes(self, codes: Array, scales: Array) -> Array:
+        """Return the product with a matrix of int8 rows, for codes `[T, K]` and scales `[T, 1]`."""
+        own = {name: self._own(array) for name, array in self.parts.items()}
+        sums = hlo.dot(codes.astype("i8"), own["codes"], ((1,), (1,)), dtype="i32")
+        return sums.astype("f32") * scales * own["scales"]
+
     def _own(self, array: Array) -> Array:
         """Return what is this matrix's of an array."""
         if self.place is None:

@@ -1,15 +1,23 @@
-"""Activations rounded for integer kernels, as floats: what they are worth in an exact product."""
+"""Activations rounded for integer kernels: as floats that say the same, and as codes."""
 
-from ingot.ir import ACTIVATION_GROUP
+from ingot.ir import ACTIVATION, Encoding
 from ingot.targets.xla import hlo
 from ingot.targets.xla.hlo import Array
 
 
-def rounded(x: Array) -> Array:
-    """Return x as `int8-act` holds it: every group of 32 columns rounded to 127 steps."""
+def rounded(x: Array, encoding: Encoding = ACTIVATION) -> Array:
+    """Return x as an encoding of activations holds it: every group rounded to 127 steps."""
     rows, columns = x.shape
-    groups = hlo.pad(x, 1, -columns % ACTIVATION_GROUP).reshape(rows, -1, ACTIVATION_GROUP)
-    scales = hlo.absolute(groups).max() / 127.0
-    divisors = hlo.where(scales.equals(0.0), 1.0, scales)
-    codes = hlo.round_half_even(groups / divisors)
+    size = encoding.group_size(columns)
+    codes, scales = row_codes(hlo.pad(x, 1, -columns % size).reshape(-1, size))
     return (codes * scales).reshape(rows, -1)[:, :columns]
+
+
+def row_codes(x: Array) -> tuple[Array, Array]:
+    """Return x `[rows, K]` as whole numbers from -127 to 127, still floats, and scales `[rows, 1]`.
+
+    What has been rounded comes back as it is.
+    """
+    scales = hlo.absolute(x).max() / 127.0
+    divisors = hlo.where(scales.equals(0.0), 1.0, scales)
+    return hlo.round_half_even(x / divisors), scales
