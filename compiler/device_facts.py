@@ -113,12 +113,15 @@ def _collectives(one: Mapping[str, Any]) -> str:
 
 
 def _copies(one: Mapping[str, Any]) -> str:
-    """Return the copies of weights in a wider type, of which there should be none."""
+    """Return what is written anew at every step and should not be: wide weights, whole caches."""
     wide = [each for each in one["copies"] if each["widened"]]
-    if not wide:
-        return ""
-    count, size = sum(c["count"] for c in wide), sum(c["count"] * c["bytes"] for c in wide)
-    return f"{count} copies of weights in a wider type, {megabytes(size)}"
+    kinds = (("weights in a wider type", wide), ("KV caches", one["cache_copies"]))
+    return "; ".join(
+        f"{sum(each['times'] or each['count'] for each in found)} copies of {what}, "
+        f"{megabytes(sum((each['times'] or each['count']) * each['bytes'] for each in found))}"
+        for what, found in kinds
+        if found
+    )
 
 
 def _weights(plan: Mapping[str, Any]) -> dict[int, int]:

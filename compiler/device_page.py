@@ -107,7 +107,7 @@ def _programs(programs: Mapping[str, Any]) -> str:
 
 
 def _copies(programs: Mapping[str, Any]) -> str:
-    """Return the weights that a program writes anew to memory at every step."""
+    """Return the weights and the caches that a program writes anew to memory at every step."""
     rows = [
         (
             f"<code>{escape(name)}</code>",
@@ -119,9 +119,13 @@ def _copies(programs: Mapping[str, Any]) -> str:
             "?" if each["times"] is None else megabytes(each["bytes"] * each["times"]),
         )
         for name, one in programs.items()
-        for each in one["copies"]
+        for each in (*one["copies"], *map(_as_copy, one["cache_copies"]))
     ]
     if not rows:
-        return "<p>No program copies a weight: each is read as it is stored.</p>"
-    header = ("program", "weights copied at every step", "as", "type", "in", "count", "bytes")
+        return "<p>No program copies a weight or a KV cache: each is read as it is stored.</p>"
+    header = ("program", "copied at every step", "as", "type", "in", "count", "bytes")
     return table(header, rows, left=5)
+
+
+def _as_copy(cache: Mapping[str, Any]) -> dict[str, Any]:
+    return {**cache, "weight": "KV cache", "widened": False, "on_chip": False}

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ingot.compiler.device_facts import format_devices
 from ingot.compiler.device_page import device_section
 from ingot.compiler.mesh_drawing import draw_mesh
 from ingot.ir import Mesh
@@ -17,10 +18,11 @@ PROGRAM = {
     "operations": 40,
     "fused_share": 0.75,
     "collectives": [
-        {"kind": "all-reduce", "axes": ["tp"], "times": 4, "step_bytes": 4 << 20},
-        {"kind": "all-gather", "axes": ["tp"], "times": None, "step_bytes": None},
+        {"kind": "all-reduce", "axes": ["tp"], "bytes": 1 << 20, "times": 4, "step_bytes": 4 << 20},
+        {"kind": "all-gather", "axes": ["tp"], "bytes": 9, "times": None, "step_bytes": None},
     ],
     "copies": [],
+    "cache_copies": [],
 }
 FACTS: dict[str, Any] = {
     "target": "tpu:v5e-8",
@@ -33,6 +35,7 @@ FACTS: dict[str, Any] = {
     "pages": 64,
     "kv_cache_dtype": "bfloat16",
     "stages": [{"weights": 2 << 20, "page": 1024, "kv_cache": 1 << 16}],
+    "steps": ["decode-8"],
     "programs": {"decode-8.0": PROGRAM},
 }
 
@@ -78,7 +81,7 @@ def test_the_section_tells_mesh_talk_and_memory() -> None:
     assert "tpu:v5e-8, 8 devices of v5e:2x4" in html and "nothing was run" in html
     assert "decode-8.0: 4 all-reduce, ? all-gather; ? a device" in html
     assert "heads, hidden features and vocabulary" in html
-    assert "No program copies a weight" in html
+    assert "No program copies a weight or a KV cache" in html
 
 
 def test_the_section_names_copied_weights() -> None:
@@ -99,6 +102,13 @@ def test_the_section_names_copied_weights() -> None:
         and "bf16 64x32" in html
         and '<svg class="graph' not in html
     )
+
+
+def test_copies_of_the_cache_are_told_in_words_and_in_the_table() -> None:
+    copy = {"dtype": "bf16", "shape": [512, 16], "bytes": 1 << 20, "count": 1, "times": 30}
+    facts = {**FACTS, "programs": {"decode-8.0": {**PROGRAM, "cache_copies": [copy]}}}
+    assert "KV cache</code>" in device_section(facts)
+    assert any("30 copies of KV caches" in line for line in format_devices(facts, 17))
 
 
 def test_a_target_without_devices_has_no_section() -> None:

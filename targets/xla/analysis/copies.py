@@ -116,7 +116,7 @@ class _Search:
         inputs = [known[name] for name in one.operands if name in known]
         if one.opcode == "while":
             return self._loop(computation, one, inputs[0], times)
-        if one.opcode in ("call", "async-start") and (called := self._callee(one)):
+        if one.opcode in ("call", "call-start", "async-start") and (called := self._callee(one)):
             return _spread(self.run(called, inputs, times), len(one.results))
         if one.opcode == "tuple":
             return tuple(origin for operand in inputs for origin in operand)

@@ -19,6 +19,7 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.~-]+) \(.*\) -> .*\{$")
 _PARENTHESIS = re.compile(r"[()]")
 _ABOUT = re.compile(r", (?:metadata|backend_config)=")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_DONATED = re.compile(r"\{\d*\}: \((\d+), \{\d*\}, (?:may|must)-alias\)")
 _NAME = re.compile(r"%([\w.~-]+)")
 _CALLED = re.compile(
     r"\b(calls|to_apply|body|condition|branch_computations|called_computations|"
@@ -110,10 +111,14 @@ class Computation:
 
 @dataclass(frozen=True)
 class HloModule:
-    """A module: its computations by name, and which of them it begins with."""
+    """A module: its computations by name, and which of them it begins with.
+
+    `donated` are the numbers of the parameters whose memory results take.
+    """
 
     computations: Mapping[str, Computation]
     entry_name: str
+    donated: frozenset[int]
 
     @property
     def entry(self) -> Computation:
@@ -127,7 +132,7 @@ def parse_hlo(text: str) -> HloModule:
     entry, name = "", ""
     instructions: list[Instruction] = []
     for line in text.splitlines():
-        if line == "}":
+        if line.startswith("}"):
             computations[name] = Computation(name, tuple(instructions))
         elif header := _COMPUTATION.match(line):
             name, instructions = header[2], []
@@ -135,7 +140,9 @@ def parse_hlo(text: str) -> HloModule:
         elif found := _INSTRUCTION.match(line):
             instructions.append(_instruction(found[2], found[3], bool(found[1])))
     assert entry, "the text has no ENTRY computation"
-    return HloModule(computations, entry)
+    about = text.partition("\n")[0]
+    donated = frozenset(int(number) for number in _DONATED.findall(about))
+    return HloModule(computations, entry, donated)
 
 
 def _instruction(name: str, text: str, root: bool) -> Instruction:

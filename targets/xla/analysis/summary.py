@@ -7,6 +7,7 @@ from typing import Any
 
 from ingot.ir import Mesh
 
+from .caches import CacheCopy, cache_copies_of
 from .collectives import Collective, collectives_of
 from .copies import WeightCopy, copies_of
 from .hlo import HloModule, Instruction, parse_hlo
@@ -27,7 +28,12 @@ _NO_WORK = {
     "copy",
     "copy-start",
 }
-_MARKERS = {"ConcatBitcast", "AssumeGatherIndicesInBound"}
+_MARKERS = {
+    "ConcatBitcast",
+    "AssumeGatherIndicesInBound",
+    "PrepareAsyncCallStart",
+    "PrepareAsyncCallDone",
+}
 """Calls by which libtpu tells itself something; nothing is called."""
 
 
@@ -42,6 +48,7 @@ class Analysis:
 
     collectives: tuple[Collective, ...]
     copies: tuple[WeightCopy, ...]
+    cache_copies: tuple[CacheCopy, ...]
     operations: int
     fused: int
     loops: int
@@ -67,6 +74,7 @@ class Analysis:
         return {
             "collectives": [one.to_json() for one in self.collectives],
             "copies": [one.to_json() for one in self.copies],
+            "cache_copies": [one.to_json() for one in self.cache_copies],
             "operations": self.operations,
             "fused": self.fused,
             "fused_share": self.fused_share,
@@ -93,6 +101,7 @@ def analyse(
     return Analysis(
         collectives_of(module, devices, mesh),
         copies_of(module, weights),
+        cache_copies_of(module),
         operations,
         fused,
         loops,

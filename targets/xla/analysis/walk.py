@@ -44,7 +44,7 @@ def _inside(module: HloModule, place: Place, one: Instruction) -> Iterator[Place
         return
     fused = place.fused or one.opcode == "fusion"
     words = ["calls", "branch_computations", "true_computation", "false_computation"]
-    words += ["to_apply"] if one.opcode == "call" else []
+    words += ["to_apply"] if one.opcode in ("call", "call-start") else []
     words += ["called_computations"] if one.opcode.startswith(("call", "async")) else []
     for word in words:
         for name in called.get(word, ()):

@@ -19,6 +19,7 @@ CPU = Platform("cpu")
 V5E = Platform("tpu", "v5e:2x4", 8)
 H100 = Platform("cuda", "sm90")
 LOOP = Path(__file__).with_name("loop.hlo").read_text()
+ASYNC = Path(__file__).with_name("async.hlo").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,20 @@ def test_a_loop_that_counts_in_steps_is_counted() -> None:
 
 def test_scales_may_be_widened() -> None:
     assert not analyse(LOOP, devices=8, weights=["layers.0.w.scales.stacked"]).copies
+
+
+def test_collectives_in_calls_that_run_beside_are_found() -> None:
+    found = analyse(ASYNC, devices=4, mesh=Mesh.parse("dp2xtp2"))
+    assert [(one.kind, one.axes, one.times) for one in found.collectives] == [
+        ("all-reduce", ("tp",), 1)
+    ]
+    assert found.kernels == {"tpu_custom_call": 1}
+
+
+def test_copies_of_a_cache_in_memory_of_the_device_are_told_of() -> None:
+    (copy,) = analyse(ASYNC, devices=4).cache_copies
+    assert (copy.dtype, copy.shape, copy.count, copy.times) == ("bf16", (512, 16, 4, 64), 2, 2)
+    assert copy.bytes == 512 * 16 * 4 * 64 * 2
 
 
 def test_a_stage_has_the_axes_of_the_mesh_but_its_own() -> None:
