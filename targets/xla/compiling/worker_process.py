@@ -12,7 +12,8 @@ from typing import IO, Any
 
 from .failures import death
 
-COMMAND = (sys.executable, str(Path(__file__).with_name("worker.py")))
+# -P: the folder of the worker is not one to import from.
+COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("worker.py")))
 
 _QUIET = {
     # Google's metadata server is asked for what is there; nothing is, and the answer can hang.

@@ -11,7 +11,13 @@ import os
 import sys
 from typing import Any
 
-os.environ |= {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+os.environ |= {
+    "JAX_PLATFORMS": "cpu",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # libtpu lets one process of a machine have it, for the sake of chips; none is touched here.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 
 import jax
 import jax.numpy as jnp
