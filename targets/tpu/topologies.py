@@ -119,6 +119,8 @@ def _of_shape(name: str, generation_name: str, shape: tuple[int, ...]) -> Topolo
         )
     if min(shape) < 1 or prod(shape) > _MOST_CHIPS:
         raise _unknown(name, f"there are pods of 1 to {_MOST_CHIPS} chips")
+    if prod(shape) > 1 and (shape[0] % 2 or shape[1] % 2):
+        raise _unknown(name, "it is not made of whole hosts, which have 2x2 chips")
     return Topology(generation, shape)
 
 

@@ -68,6 +68,8 @@ def test_libtpu_has_as_many_devices_in_every_named_topology(compiler: ProgramCom
         ("v5p:2x2", "stand in 3 dimensions"),
         ("v5e:0x2", "1 to 8960 chips"),
         ("v5p:64x64x64", "1 to 8960 chips"),
+        ("v5e:3x3", "not made of whole hosts"),
+        ("v5p:1x2x2", "not made of whole hosts"),
         ("big", "neither a name nor a shape"),
     ],
 )
