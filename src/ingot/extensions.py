@@ -5,7 +5,7 @@
     ingot.encodings      an encoding   an ingot.ir.CustomEncoding
     ingot.passes         a pass        a subclass of ingot.passes.Pass
     ingot.pipelines      a pipeline    a module with a docstring and PASSES
-    ingot.targets        a target      an ingot.targets.Target
+    ingot.targets        a target      an ingot.targets.Target, or a function of a variant
     ingot.executors      a target      a function that returns what runs its artifacts
     ingot.cpu_lowerings  an operation  a function that lowers it for the CPU target
     ingot.cpu_packings   an encoding   an ingot.targets.cpu.extension.Packing

@@ -25,6 +25,12 @@ def test_an_entry_point_adds_a_target() -> None:
     assert set(target_names(extensions)) == {"cpu", "null", "other", "tpu", "xla"}
 
 
+def test_an_entry_point_may_make_the_target_of_a_variant() -> None:
+    extensions = [entry("other", "ingot.targets.xla.target:open_variant")]
+    assert find_target("other:h800", extensions).variant == "h800"
+    assert find_target("other", extensions).variant == "cpu"
+
+
 def test_two_owners_of_a_name_are_both_named() -> None:
     with pytest.raises(UsageError, match=r"targets/cpu and their\.module:TARGET"):
         find_target("cpu", [entry("cpu", "their.module:TARGET")])
