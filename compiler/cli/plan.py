@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ingot.errors import UsageError
+
 from .compile import ProgressLine
 from .interrupts import noting_interrupts
 
@@ -82,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         plan = _plan(arguments, request, with_bar(line))
         line.close()
     if arguments.json:
-        _write_json(plan, arguments.json)
+        write_json(plan, arguments.json)
     if arguments.json != "-":
         print(format_ranking(plan))
     winner(plan)  # or the error that says by how much the nearest misses
@@ -124,12 +126,20 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
-def _write_json(plan: "Plan", file: str) -> None:
+def write_json(plan: "Plan", file: str) -> None:
+    """Write the plan to `file`, or to the output for `-`; raise `UsageError` where it cannot be."""
     text = json.dumps(plan.to_json(), indent=1) + "\n"
     if file == "-":
         sys.stdout.write(text)
-    else:
+        return
+    try:
         Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written: {error.strerror}",
+            where=file,
+            hint="Give --json a file in a folder that exists.",
+        ) from error
 
 
 def with_bar(show: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:

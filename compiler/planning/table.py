@@ -1,6 +1,5 @@
 """A plan as text for the terminal."""
 
-from collections.abc import Sequence
 from dataclasses import fields
 
 from ingot.compiler.table import megabytes
@@ -104,8 +103,10 @@ def _refusals(plan: Plan) -> dict[str, list[str]]:
 
 def options(plan: Plan) -> str:
     """Return the options of `ingot compile` for the best configuration."""
-    words: Sequence[str] = (
-        plan.candidates[0].configuration.command(),
-        f"--context {plan.request.context}" if plan.static else "",
-    )
-    return " ".join(filter(None, words))
+    best = plan.candidates[0]
+    words = [best.configuration.command()]
+    if plan.static:
+        # With these the pages of the KV cache are those that were planned for.
+        sequences = best.load.sequences(best.mesh)
+        words.append(f"--context {plan.request.context} --decode-batches {sequences}")
+    return " ".join(words)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ingot.compiler.cli.main import main
-from ingot.compiler.cli.plan import with_bar
+from ingot.compiler.cli.plan import with_bar, write_json
 from ingot.compiler.planning import Plan, Request, make_plan, winner
 from ingot.compiler.planning.checking import SMALL_CHUNK, check_best, stated_bytes
 from ingot.compiler.planning.plan import ask, devices_of, hardware_of
@@ -20,7 +20,7 @@ from ingot.compiler.stages import Front, model_facts
 from ingot.errors import UnsupportedError, UsageError
 from ingot.ir import Mesh
 from ingot.models import import_model, open_blueprint
-from ingot.targets import Build, Settings, Stage, Target, find_target
+from ingot.targets import Build, Hardware, Settings, Stage, Target, find_target
 from ingot.targets.xla.compiling import OutOfMemory
 
 from .conftest import write_configuration
@@ -124,7 +124,7 @@ def test_the_table_shows_the_best_of_each_encoding(plan: Plan) -> None:
     assert "8 x TPU v5e, each 17.18 GB, 819 GB/s" in text
     assert "4 sequences of 64 tokens; TTFT is that of a prompt of 32" in text
     best = plan.candidates[0].configuration
-    assert f"--target tpu:v5e-8 {best.command()} --context 64" in text
+    assert f"--target tpu:v5e-8 {best.command()} --context 64 --decode-batches " in text
 
 
 def test_drivers_leave_out_what_takes_next_to_nothing() -> None:
@@ -183,12 +183,13 @@ class TestCheckedByACompiler:
         assert stated_bytes({}) == 0
 
 
-def test_numbers_are_measured_where_programs_run_here() -> None:
+def test_virtual_devices_share_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Hardware("here", 800, 80.0, {"float32": 8.0, "int8": 32.0}, 0.0, 0.0, "measured")
+    monkeypatch.setattr("ingot.compiler.planning.plan.measure_machine", lambda: machine)
     half = hardware_of(find_target("xla:cpu"), 2)
-    assert half.source == "measured" and half.memory_bytes > 1 << 28
-    assert half.memory_bandwidth > 1e8 and half.flops["float32"] > 1e8
-    assert half.flops["int8"] > half.flops["float32"] / 4
-    assert half.link_bandwidth == half.memory_bandwidth
+    assert half.memory_bytes == 400 and half.flops == {"float32": 4.0, "int8": 16.0}
+    assert half.memory_bandwidth == half.link_bandwidth == 40.0
+    assert hardware_of(find_target(TPU), 8) is find_target(TPU).hardware
 
 
 def test_devices_are_those_of_the_target() -> None:
@@ -233,7 +234,10 @@ def test_the_command(dense: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     said = capsys.readouterr()
     assert "ingot compile" in said.out and "] 3/3 estimate int4-g32" in said.err
     written = json.loads((tmp_path / "plan.json").read_text())
-    assert written["hardware"]["source"] == "measured" and written["devices"] == 1
+    machine = written["hardware"]
+    assert machine["source"] == "measured" and machine["memory_bytes"] > 1 << 28
+    assert machine["memory_bandwidth"] > 1e8 and machine["flops"]["float32"] > 1e8
+    assert machine["flops"]["int8"] > machine["flops"]["float32"] / 4
     first = written["configurations"][0]
     assert first["fits"] and first["tokens_per_s"] == pytest.approx(8 * first["tokens_per_s_each"])
     assert first["memory"]["predicted"] == sum(
@@ -248,6 +252,13 @@ def test_the_command_names_what_it_does_not_know(
     assert "v5e" in capsys.readouterr().err
     assert main(["plan", str(dense), "--encodings", "int3"]) == 2
     assert "Encodings: none, w8a8" in capsys.readouterr().err
+
+
+def test_json_that_cannot_be_written(plan: Plan) -> None:
+    with pytest.raises(UsageError, match="cannot be written: No such file or directory"):
+        write_json(plan, "/nowhere/plan.json")
+    parsed = json.loads(json.dumps(plan.to_json()))
+    assert len(parsed["configurations"]) == len(plan.candidates)
 
 
 def test_the_bar_goes_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
