@@ -27,10 +27,10 @@ def check_best(
     best of any.
     """
     accepted = 0
-    for number, candidate in enumerate(_in_turn(ranked)[:TRIES]):
+    for candidate in _in_turn(ranked)[:TRIES]:
         if accepted == WANTED:
             return
-        progress(f"compile {label(candidate.configuration)}", number, 0)
+        progress(f"compile {label(candidate.configuration)}", accepted, WANTED)
         checked = check(question, candidate, progress)
         accepted += checked.fits
         yield checked
