@@ -326,6 +326,7 @@ class Twin:
 
 def _decoded(raw: NDArray[Any], dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
     if dtype == "int4":
-        both = np.stack([raw & 15, raw >> 4], -1).reshape(-1)[: prod(shape)].reshape(shape).astype(np.int8)
+        pairs = np.stack([raw & 15, raw >> 4], -1).reshape(-1)
+        both = pairs[: prod(shape)].reshape(shape).astype(np.int8)
         return ((both ^ 8) - 8).astype(ml_dtypes.int4)
     return raw.view(DTYPES[dtype]).reshape(shape)
