@@ -1,4 +1,4 @@
-"""Small models whose sizes eight devices divide: those of the straight line, and one of experts."""
+"""Small models that eight devices can divide: those of the straight line, and one of experts."""
 
 from collections.abc import Callable, Mapping
 
@@ -22,7 +22,8 @@ SIZES = {
     "max_position_embeddings": POSITIONS,
 }
 
-# Two KV heads, so that four and eight devices repeat them; biases, tied and untied tables.
+# Two KV heads, so that four and eight devices repeat them; biases, tied and untied tables, and a
+# vocabulary that is whole everywhere because nothing divides it.
 MODELS: Mapping[str, Callable[[], PretrainedConfig]] = {
     "llama": lambda: LlamaConfig(
         **SIZES,
@@ -42,7 +43,7 @@ MODELS: Mapping[str, Callable[[], PretrainedConfig]] = {
     "qwen3": lambda: Qwen3Config(**SIZES, vocab_size=168, head_dim=24, tie_word_embeddings=False),
     "mistral": lambda: MistralConfig(**SIZES, vocab_size=104, sliding_window=40),
     "gpt2": lambda: GPT2Config(
-        vocab_size=144, n_embd=64, n_layer=2, n_head=8, n_positions=POSITIONS
+        vocab_size=149, n_embd=64, n_layer=2, n_head=8, n_positions=POSITIONS
     ),
     "mixtral": lambda: MixtralConfig(
         **SIZES, vocab_size=120, num_local_experts=8, num_experts_per_tok=2

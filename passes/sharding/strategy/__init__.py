@@ -44,7 +44,7 @@ def choose_shardings(module: Module, mesh: Mesh, sequence: bool) -> None:
     if mesh.size("tp") > 1:
         divide_attention(block, mesh, choices, needs)
         divide_feed_forward(block, mesh, choices, needs)
-        divide_vocabulary(block, mesh, choices, needs)
+        divide_vocabulary(block, mesh, choices)
     divide_experts(block, mesh, choices, needs)
     needs.check()
     choices.write(mesh)

@@ -18,7 +18,6 @@ REFUSED = [
         "4 key-value heads among 6",
         "divide this model: 2, 4, 12.",
     ),
-    (replace(LLAMA, vocabulary=97), "tp2", "a vocabulary of 97", "leave tp out of the mesh"),
     (replace(LLAMA, inner=60), "tp8", "60 input features", "divide this model: 2, 4."),
     (FORMS["mixtral"], "ep3", "8 experts among 3 devices along ep", "this model: 2, 4, 8."),
     (replace(FORMS["mixtral"], inner=24), "tp8", "12 features inside experts", "model: 2, 4."),

@@ -84,6 +84,16 @@ def test_texts_are_pooled_on_a_mesh(mesh: str, sharded: Sharded) -> None:
     assert (found - expected).abs().max() <= 1e-9 * expected.abs().max()
 
 
+@pytest.mark.parametrize("mesh", ["tp4", "mesh=pp2xtp2,sequence=true"])
+def test_a_vocabulary_that_does_not_divide_is_whole_everywhere(mesh: str, sharded: Sharded) -> None:
+    module = decoder(replace(LLAMA, vocabulary=97))
+    weights = random_weights(module)
+    sample = random_sample(97)
+    expected = sample.logits(module, weights)
+    found = sample.logits(sharded(module, mesh), weights)
+    assert (found - expected).abs().max() <= 1e-9 * expected.abs().max()
+
+
 def test_a_weight_that_is_wanted_in_two_ways_is_cut_in_both(sharded: Sharded) -> None:
     """Queries divide its outputs, what reads the attention its inputs."""
 
