@@ -42,6 +42,8 @@ def main() -> None:
     options = _options()
     rows: list[Row] = json.loads(options.json.read_text()) if options.json.exists() else []
     if not options.print:
+        # What was refused may have been the fault of a version since mended.
+        rows = [row for row in rows if "refused" not in row]
         done = {_key(row) for row in rows}
         for row in _new_rows(options, done):
             rows.append(row)
