@@ -124,5 +124,7 @@ def result_memory(vocabulary: int, sequences: int) -> float:
 def _is_kept(value: Value) -> bool:
     """Return whether a value lies in memory: a product does, and what is read more than once."""
     owner = value.owner
-    anchor = isinstance(owner, Op) and name_of(owner) in (*ANCHORS, *ATTENTION)
+    anchor = isinstance(owner, Op) and (
+        name_of(owner) in (*ANCHORS, *ATTENTION) or owner.collective or bool(owner.states())
+    )
     return bool(elements_of(value, 1)) and (anchor or len(list(value.uses)) > 1)

@@ -173,6 +173,13 @@ def test_temporaries_are_those_alive_at_once(alone: Module) -> None:
     assert temporary_memory(large) == pytest.approx(10 * temporary_memory(small), rel=0.1)
 
 
+@pytest.mark.parametrize("mesh", ["tp2", "cp2", "pp2", "dp2"])
+def test_temporaries_do_not_pile_up_over_the_layers(modules: Modules, mesh: str) -> None:
+    """Rows of a device: at most the widest product, its operands and the residual."""
+    seen = list(visits(modules.on(mesh), Step.prefill(64)))
+    assert temporary_memory(seen) <= 64 * 4 * (2 * FFN + 2 * Q + 4 * HIDDEN)
+
+
 def test_scales_of_whole_rows_are_counted(modules: Modules) -> None:
     op = only(modules.after(INT8), "linear", Step.decode(1, 0))[1].op
     assert stored_bytes(op.operands[1]) == HIDDEN * Q + 4 * HIDDEN
