@@ -122,9 +122,15 @@ def result_memory(vocabulary: int, sequences: int) -> float:
 
 
 def _is_kept(value: Value) -> bool:
-    """Return whether a value lies in memory: a product does, and what is read more than once."""
+    """Return whether a value lies in memory: a product does, and what is read more than once.
+
+    So do all results of an operation that has several, as a sum beside what is made of it.
+    """
     owner = value.owner
     anchor = isinstance(owner, Op) and (
-        name_of(owner) in (*ANCHORS, *ATTENTION) or owner.collective or bool(owner.states())
+        name_of(owner) in (*ANCHORS, *ATTENTION)
+        or owner.collective
+        or bool(owner.states())
+        or len(owner.results) > 1
     )
     return bool(elements_of(value, 1)) and (anchor or len(list(value.uses)) > 1)
