@@ -19,6 +19,7 @@ from ingot.targets.xla import hlo
 from ingot.targets.xla.hlo import Array
 
 TOPOLOGIES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "v4": ("v4:2x2x1", {"chip_config_name": "megacore"}),
     "v5e": ("v5e:2x2", {}),
     "v5p": ("v5p:2x2x1", {}),
     "v6e": ("v6e:2x2", {}),

@@ -8,6 +8,7 @@ import pytest
 from ingot.executables import ExecutableCache
 from ingot.ir import Interpreter, Module, attribute_of, interpreter_of
 from ingot.passes import parse_pipeline, random_weights
+from ingot.targets.tpu.topologies import find_topology
 from ingot.targets.xla.compiling import ProgramCompiler
 from ingot.targets.xla.lowering import (
     CacheShape,
@@ -18,7 +19,6 @@ from ingot.targets.xla.lowering import (
     weights_of,
 )
 from ingot.targets.xla.lowering.segments import segments_of
-from ingot.targets.xla.platform import Platform
 from tests.passes.sharding.models import FORMS, decoder
 
 from .machine import Machine, Twin
@@ -94,7 +94,8 @@ def test_a_product_of_rounded_rows_is_one_of_integers() -> None:
     assert sum("xi32> loc" in line for line in products) == 5
 
 
-def test_a_tpu_reads_weights_where_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("chip", "topology"), [("v4", "v4-8"), ("v5e", "v5e-4")])
+def test_a_tpu_reads_weights_where_they_are(chip: str, topology: str, tmp_path: Path) -> None:
     sizes = {"hidden": 1024, "heads": 8, "kv_heads": 4, "head_dim": 128, "inner": 2048}
     encode = "quantize{linear=int4-g32,embedding=int8}"
     module = prepared("llama", 6, f"{encode},{FUSED}", **sizes)
@@ -102,11 +103,11 @@ def test_a_tpu_reads_weights_where_they_are(tmp_path: Path) -> None:
         module,
         StepShape(8, 8, 8, 64, decode=True),
         CacheShape(512, 16, "bfloat16"),
-        Options("bfloat16", roll=True, chip="v5e"),
+        Options("bfloat16", roll=True, chip=chip),
     )
     assert program.text.count("@tpu_custom_call") == 3
     with ProgramCompiler(ExecutableCache(tmp_path)) as compiler:
-        memory = compiler.compile(program.portable(), Platform("tpu", "v5e:2x2", 4), 1).memory
+        memory = compiler.compile(program.portable(), find_topology(topology).platform, 1).memory
     pages = 6 * 512 * 16 * 8 * 128 * 2
     assert memory.aliased == pages
     assert memory.temporaries < 0.05 * memory.arguments
