@@ -54,6 +54,7 @@ from .core import users as users
 from .core import verify_pass as verify_pass
 from .core import verifying as verifying
 from .core import vocabulary_of as vocabulary_of
+from .decompose import decompose_composites as decompose_composites
 from .decompose import decompose_unknown as decompose_unknown
 from .outline import Unraised as Unraised
 from .outline import unraised as unraised

@@ -38,7 +38,15 @@ class Decompose(Pass):
 
     def run(self, module: Module) -> None:
         named = {f"lm.{name.removeprefix('lm.')}" for name in self.torch}
-        _take_apart(module, lambda op: op.OPERATION_NAME in named, composite=True)
+        _take_apart(module, lambda op: True, by_torch=lambda op: op.OPERATION_NAME in named)
+
+
+def decompose_composites(module: Module, is_known: Callable[[Op], bool]) -> bool:
+    """Take apart every composite operation that is not known; return whether there was any.
+
+    Others that are not known stay: this is for targets that cannot compile remainders of torch.
+    """
+    return _take_apart(module, lambda op: not is_known(op), by_torch=lambda op: False)
 
 
 def decompose_unknown(module: Module, is_known: Callable[[Op], bool]) -> bool:
@@ -47,14 +55,17 @@ def decompose_unknown(module: Module, is_known: Callable[[Op], bool]) -> bool:
     By its decomposition, or by its reference, which then is a remainder of torch ops.  Raises
     UnsupportedError, with the place in the model, for one that has neither.
     """
-    return _take_apart(module, lambda op: not is_known(op), composite=False)
+    return _take_apart(module, lambda op: not is_known(op), by_torch=lambda op: True)
 
 
-def _take_apart(module: Module, wanted: Callable[[Op], bool], *, composite: bool) -> bool:
+def _take_apart(
+    module: Module, wanted: Callable[[Op], bool], *, by_torch: Callable[[Op], bool]
+) -> bool:
+    """Replace what is wanted by its decomposition, else by torch ops where `by_torch` says so."""
     changed = False
     for _ in range(MOST_ROUNDS):
-        found = [op for op in _operations(module) if wanted(op) or composite]
-        replaced = [op for op in found if _replaced(op, by_torch=wanted(op))]
+        found = [op for op in _operations(module) if wanted(op)]
+        replaced = [op for op in found if _replaced(op, by_torch=by_torch(op))]
         if not replaced:
             break
         changed = True

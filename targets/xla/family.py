@@ -12,6 +12,7 @@ from functools import partial
 from ingot.errors import UsageError
 from ingot.executables import platform_build
 from ingot.ir import Mesh
+from ingot.passes import decompose_composites
 from ingot.targets.base import Build, Program, Settings, Stage, Target, run_passes
 from ingot.targets.hardware import Hardware
 from ingot.targets.meshes import mesh_of
@@ -116,6 +117,9 @@ def target_of(member: Member, *, runs: bool = True) -> Target:
 def _lower(member: Member, build: Build) -> Build:
     """Decide on weights, pages and steps; the plan names no files yet."""
     settings, options = build.settings, member.options(build.settings)
+    if decompose_composites(build.module, lowering.can_lower):
+        build.watch("decompose", build.module)
+    lowering.check_operations(build.module)
     mesh, dtype = member.mesh_for(settings), member.kv_dtype(settings)
     sizes = member.sizes.chosen(settings)
     weights, pools = (

@@ -30,6 +30,7 @@ from ingot.ir import (
     with_weights,
 )
 from ingot.passes import (
+    decompose_composites,
     decompose_unknown,
     find_ops,
     only_user,
@@ -116,6 +117,16 @@ def test_what_no_target_knows_is_taken_apart() -> None:
     assert "test_clipped" not in text and "lm.add" in text and "@remainder_1" in text
     assert torch.allclose(logits(module), expected, rtol=1e-12, atol=1e-12)
     assert not decompose_unknown(module, is_ours)
+
+
+def test_composites_are_taken_apart_where_torch_cannot_be_compiled() -> None:
+    module = build_module(step)
+    expected = logits(module)
+    assert decompose_composites(module, is_ours)
+    text = str(module.verified())
+    assert "test_tripled" not in text and "test_clipped" in text and "@remainder" not in text
+    assert torch.allclose(logits(module), expected, rtol=1e-12, atol=1e-12)
+    assert not decompose_composites(module, is_ours)
 
 
 def test_a_rounded_result_is_rounded_apart() -> None:

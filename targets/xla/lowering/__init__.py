@@ -12,7 +12,7 @@ from .program import (
     step_input_shapes,
 )
 from .step import lower_step
-from .table import can_lower
+from .table import can_lower, check_operations
 from .weights import WeightPlan, weights_of
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "StepShape",
     "WeightPlan",
     "can_lower",
+    "check_operations",
     "lower_step",
     "pools_of",
     "step_input_shapes",

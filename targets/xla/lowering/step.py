@@ -19,6 +19,7 @@ from .pools import PoolPlan, pool_plan
 from .program import CacheShape, Options, StageProgram, StepShape, step_input_shapes
 from .rolling import lower_segment
 from .segments import Segment, segments_of
+from .table import check_operations
 from .weights import WeightPlan, key_of, packing_at, weight_operands, weights_of
 
 Shape = tuple[int, ...]
@@ -32,6 +33,7 @@ def lower_step(
     Raises `UnsupportedError`, with the operation and its place in the model's source, for what this
     target cannot run.
     """
+    check_operations(module)
     weights, pools = weights_of(module, options), pool_plan(module, options)
     segments = segments_of(module, options)
     programs: list[StageProgram] = []

@@ -24,6 +24,7 @@ from ingot.ir import (
     Linear,
     LocalIds,
     MergeAttention,
+    Module,
     Mul,
     OpView,
     PartialAttention,
@@ -39,6 +40,8 @@ from ingot.ir import (
     Shift,
     Slice,
     Softcap,
+    func,
+    is_weight_expression,
     place_of,
     source_of,
 )
@@ -122,17 +125,25 @@ def can_lower(operation: OpView) -> bool:
     return type(operation) in TABLE or isinstance(operation, SendRecv)
 
 
-def lower_operations(context: Context, operations: Sequence[OpView]) -> None:
-    """Lower operations in order; raises `UnsupportedError` for one that has no row."""
-    for operation in operations:
-        if isinstance(operation, SendRecv):
-            continue
-        lowering = TABLE.get(type(operation))
-        if lowering is None:
+def check_operations(module: Module) -> None:
+    """Raise `UnsupportedError` for the first operation that has no row, before any work is done.
+
+    Weight expressions have none: they are evaluated when the artifact is written.
+    """
+    for operation in module.step.entry_block.operations:
+        is_weight = len(operation.results) and all(map(is_weight_expression, operation.results))
+        if not (is_weight or can_lower(operation) or isinstance(operation, func.ReturnOp)):
             raise UnsupportedError(
                 f"{operation.operation.name} has no lowering to StableHLO",
                 where=place_of(operation.location) or "step",
                 hint="Compile for another target; `ingot targets` lists them.",
             )
+
+
+def lower_operations(context: Context, operations: Sequence[OpView]) -> None:
+    """Lower operations, all of which have a row, in order."""
+    for operation in operations:
+        if isinstance(operation, SendRecv):
+            continue
         with hlo.named(source_of(operation.location).module or operation.operation.name):
-            lowering(context, operation)
+            TABLE[type(operation)](context, operation)

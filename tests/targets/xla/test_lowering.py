@@ -44,6 +44,7 @@ from ingot.ir import (
 )
 from ingot.passes import parse_pipeline, random_weights
 from ingot.passes.testing import random_module
+from ingot.targets import Build, ModelFacts, Settings, find_target
 from ingot.targets.xla.lowering import CacheShape, Options, StepShape, lower_step
 from tests.passes.sharding.models import FORMS, decoder
 
@@ -225,11 +226,23 @@ def test_a_decoder_on_a_mesh(form: str, mesh: str) -> None:
     assert pair.error((1, 1, 1, 1), (0, 1, 2, 3), decode=True, padding=1) < 1e-5
 
 
-def test_an_operation_without_a_lowering_is_refused_by_name() -> None:
-    module = built(
+def convolution() -> Module:
+    return built(
         lambda x, p, b: (
             CausalConv(x, weight(x, "w", WIDTH, 4), b, layer=0, index=0, kind="silu").out
         )
     )
+
+
+def test_an_operation_without_a_lowering_is_refused_by_name() -> None:
+    module = convolution()
     with pytest.raises(UnsupportedError, match=r"lm.causal_conv has no lowering to StableHLO"):
         lower_step(module, StepShape(4, 2, 2, 2), CacheShape(4, 16, "float32"), Options())
+
+
+def test_it_is_refused_by_a_dry_run_too() -> None:
+    target = find_target("null")
+    lower = next(stage for stage in target.stages if stage.name == "lower")
+    build = Build(convolution(), ModelFacts(9, 64), Settings(), lambda name, value: None)
+    with pytest.raises(UnsupportedError, match=r"lm.causal_conv has no lowering to StableHLO"):
+        lower.run(build)
