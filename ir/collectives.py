@@ -13,12 +13,17 @@ from torch import Tensor
 from ingot.ir.interpreter.values import Batch, Datum
 
 from .checks import require, require_activation, require_positive
+from .costs import bytes_of
 from .mesh import AXES
 from .mlir import DYNAMIC, Value
 from .operation import Op
 from .quant_tensor import QuantTensor, concatenate
 from .references import tensor_of
 from .types import columns_of, encoding_of, is_choice, shape_of
+
+FLOAT32 = "float32"
+EXCHANGED = {FLOAT32: torch.float32, "bfloat16": torch.bfloat16}
+"""The types in which devices may send each other floats."""
 
 
 def axis_of(op: Op) -> str:
@@ -109,6 +114,26 @@ def joined(data: Sequence[Datum], dim: int) -> Tensor | QuantTensor:
     assert all(one.offsets is None for one in encoded), "only activations are joined by columns"
     values = torch.cat([one.values for one in encoded], dim)
     return QuantTensor(encoded[0].encoding, values, torch.cat([o.scales for o in encoded], dim))
+
+
+def sent_as(data: Sequence[Datum], dtype: str) -> list[Datum]:
+    """Return the values that devices send each other as numbers of type `dtype`, rounded to it."""
+    if dtype == FLOAT32:
+        return list(data)
+    tensors = [tensor_of(one) for one in data]
+    return [one.to(EXCHANGED[dtype]).to(one.dtype) for one in tensors]
+
+
+def require_exchanged(dtype: str, x: Value) -> None:
+    """Require a type that numbers can be sent in; only plain floats can be rounded to one."""
+    require(dtype in EXCHANGED, f"needs a dtype of {', '.join(EXCHANGED)}, found {dtype}")
+    if dtype != FLOAT32:
+        require_activation("x", x)
+
+
+def exchanged_bytes(value: Value, rows: int, dtype: str) -> float:
+    """Return the bytes of `rows` rows of a value as it is sent."""
+    return bytes_of(value, rows) * EXCHANGED[dtype].itemsize / EXCHANGED[FLOAT32].itemsize
 
 
 def summed(data: Sequence[Datum]) -> Tensor:

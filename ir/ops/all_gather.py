@@ -5,12 +5,16 @@ from typing import Unpack
 
 from ingot.ir.checks import require_same_type
 from ingot.ir.collectives import (
+    FLOAT32,
+    exchanged_bytes,
     joined,
     require_devices,
     require_dim,
+    require_exchanged,
     require_per_token,
     require_whole_groups,
     ring_share,
+    sent_as,
 )
 from ingot.ir.costs import bytes_of
 from ingot.ir.interpreter.values import Datum
@@ -23,7 +27,7 @@ class AllGather(Op, name="all_gather"):
     """The x of the `size` devices along `axis`, one after the other along `dim`.
 
     x `[T, features]`, which may be rounded, or choices of a router; `dim` 0 joins rows, of which
-    devices may have different numbers, 1 columns.
+    devices may have different numbers, 1 columns.  Floats travel as numbers of type `dtype`.
     """
 
     collective = True
@@ -32,18 +36,32 @@ class AllGather(Op, name="all_gather"):
     axis: str
     size: int
     dim: int
+    dtype: str
     out: OpResult
 
     def __init__(
-        self, x: Value, *, axis: str, size: int, dim: int = 0, **place: Unpack[Place]
+        self,
+        x: Value,
+        *,
+        axis: str,
+        size: int,
+        dim: int = 0,
+        dtype: str = FLOAT32,
+        **place: Unpack[Place],
     ) -> None:
-        attributes: dict[str, AttributeValue] = {"axis": axis, "size": size, "dim": dim}
+        attributes: dict[str, AttributeValue] = {
+            "axis": axis,
+            "size": size,
+            "dim": dim,
+            "dtype": dtype,
+        }
         self.build([x], [_whole(x, dim, size)], attributes, **place)
 
     def check(self) -> None:
         require_devices(self.axis, self.size)
         require_dim(self.dim)
         require_per_token("x", self.x)
+        require_exchanged(self.dtype, self.x)
         require_whole_groups("the result", self.x, self.dim, columns_of(self.x))
         whole = _whole(self.x, self.dim, self.size)
         require_same_type("the result", self.out, "the joined parts", whole)
@@ -54,13 +72,14 @@ class AllGather(Op, name="all_gather"):
     def across(
         self, inputs: Sequence[Sequence[Datum]], coordinates: Sequence[Mapping[str, int]]
     ) -> list[Datum | tuple[Datum, ...]]:
-        whole = joined([x for (x,) in inputs], self.dim)
+        whole = joined(sent_as([x for (x,) in inputs], self.dtype), self.dim)
         return [whole for _ in inputs]
 
     def cost(self, tokens: int, context: int = 0) -> Cost:
         """Count a ring; `tokens` are those of the whole value."""
         whole = bytes_of(self.out, tokens)
-        return Cost(0, whole / self.size + whole, ring_share(self.size) * whole)
+        sent = ring_share(self.size) * exchanged_bytes(self.out, tokens, self.dtype)
+        return Cost(0, whole / self.size + whole, sent)
 
 
 def _whole(x: Value, dim: int, size: int) -> Type:

@@ -91,6 +91,20 @@ def test_reduce_scatter(build: Build, size: int, dim: int) -> None:
     assert found[0].shape[dim] == -(-(7, 24)[dim] // size)
 
 
+def test_what_is_sent_in_bfloat16_is_rounded_to_it(build: Build) -> None:
+    values = [random(7, 24) for _ in range(3)]
+    terms = [value.to(torch.bfloat16).to(value.dtype) for value in values]
+    total = torch.stack(terms).sum(0).to(torch.bfloat16).to(values[0].dtype)
+    narrow = {"axis": "tp", "size": 3, "dtype": "bfloat16"}
+    x = build.activation(24)
+    for one in across(build(lambda v: AllReduce(v, **narrow), x), [[v] for v in values]):
+        equal(one, total)
+    scattered = across(build(lambda v: ReduceScatter(v, **narrow), x), [[v] for v in values])
+    equal(torch.cat(scattered), total)
+    for one in across(build(lambda v: AllGather(v, **narrow), x), [[v] for v in values]):
+        equal(one, torch.cat(terms))
+
+
 @pytest.mark.parametrize("dim", [0, 1])
 def test_rounded_activations_are_cut_and_gathered_as_they_are(build: Build, dim: int) -> None:
     kind = build.activation(128, rounded=True)
@@ -280,6 +294,8 @@ def test_costs_count_what_links_carry(build: Build) -> None:
     assert gather.cost(10).link_bytes == 0.75 * 4 * bytes_of_x
     scatter = build(lambda v: ReduceScatter(v, axis="tp", size=4), x)
     assert scatter.cost(10) == Cost(0.75 * 80, 1.25 * bytes_of_x, 0.75 * bytes_of_x)
+    narrow = build(lambda v: AllReduce(v, axis="tp", size=4, dtype="bfloat16"), x)
+    assert narrow.cost(10).link_bytes == 0.75 * bytes_of_x
     choices, weights = build.choices(2), build.activation(2)
     dispatch = build(lambda *v: Dispatch(*v, axis="ep", size=2, experts=4), x, choices, weights)
     assert dispatch.cost(10).link_bytes == bytes_of_x + 10 * 2 * 4 * 2

@@ -17,20 +17,26 @@ from ingot.targets.xla import hlo
 from ingot.targets.xla.hlo import Array
 
 from .context import Context
+from .matrix import ELEMENT
 
 
 def lower_all_reduce(context: Context, op: AllReduce) -> None:
-    context.values[op.out] = hlo.all_reduce(context.values[op.x], context.groups(op.axis))
+    x = context.values[op.x]
+    total = hlo.all_reduce(x.astype(ELEMENT[op.dtype]), context.groups(op.axis))
+    context.values[op.out] = total.astype(x.dtype)
 
 
 def lower_all_gather(context: Context, op: AllGather) -> None:
-    whole = hlo.all_gather(context.values[op.x], op.dim, context.groups(op.axis))
+    x = context.values[op.x]
+    sent = x if op.dtype == "float32" else x.astype(ELEMENT[op.dtype])
+    whole = hlo.all_gather(sent, op.dim, context.groups(op.axis)).astype(x.dtype)
     context.values[op.out] = whole if op.dim else whole[: context.rows_of(op.out)]
 
 
 def lower_reduce_scatter(context: Context, op: ReduceScatter) -> None:
     x = _padded(context.values[op.x], op.dim, op.size)
-    context.values[op.out] = hlo.reduce_scatter(x, op.dim, context.groups(op.axis))
+    part = hlo.reduce_scatter(x.astype(ELEMENT[op.dtype]), op.dim, context.groups(op.axis))
+    context.values[op.out] = part.astype(x.dtype)
 
 
 def lower_shard(context: Context, op: Shard) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from ingot.ir import (
     Add,
+    AllGather,
     Attention,
     Embedding,
     Linear,
@@ -18,7 +19,7 @@ from ingot.ir import (
     float_tensor,
     weight_symbols,
 )
-from ingot.passes import Sample, find_ops, random_sample, random_weights
+from ingot.passes import Sample, find_ops, parse_pipeline, random_sample, random_weights
 
 from .conftest import Reference, Sharded
 from .models import FORMS, LLAMA, decoder
@@ -92,6 +93,19 @@ def test_a_vocabulary_that_does_not_divide_is_whole_everywhere(mesh: str, sharde
     expected = sample.logits(module, weights)
     found = sample.logits(sharded(module, mesh), weights)
     assert (found - expected).abs().max() <= 1e-9 * expected.abs().max()
+
+
+@pytest.mark.parametrize("mesh", ["tp2", "mesh=pp2xtp2,sequence=true"])
+def test_devices_may_send_each_other_fewer_bits(mesh: str, sharded: Sharded) -> None:
+    module = sharded("llama", mesh)
+    weights, sample = random_weights(module), random_sample(96)
+    expected = sample.logits(module, weights)
+    parse_pipeline("narrow-exchanges").run(module)
+    kinds = {op.dim: op.dtype for op in find_ops(module, AllGather)}
+    assert all(kind == "float32" for dim, kind in kinds.items() if dim == 1)
+    assert all(kind == "bfloat16" for dim, kind in kinds.items() if dim == 0)
+    error = (sample.logits(module, weights) - expected).abs().max() / expected.abs().max()
+    assert 1e-5 < error < 0.02
 
 
 def test_a_weight_that_is_wanted_in_two_ways_is_cut_in_both(sharded: Sharded) -> None:

@@ -226,6 +226,14 @@ def test_a_decoder_on_a_mesh(form: str, mesh: str) -> None:
     assert pair.error((1, 1, 1, 1), (0, 1, 2, 3), decode=True, padding=1) < 1e-5
 
 
+def test_exchanges_in_bfloat16() -> None:
+    module = decoder(FORMS["llama"])
+    sharded = module.clone()
+    divide = "assign-sharding{mesh=tp2,sequence=true},propagate-sharding,partition"
+    parse_pipeline(f"{divide},narrow-exchanges").run(sharded)
+    assert 1e-4 < twin(module, sharded).error((7, 20), (0, 1), padding=1) < 0.03
+
+
 def convolution() -> Module:
     return built(
         lambda x, p, b: (
