@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingot.errors import ArtifactError, UsageError
+from ingot.executables import COMPILER_OPTIONS
 
 from .plugins import PLUGINS, check_installed, no_device
 from .without_jax import ArrayType, settle, without_jax
@@ -184,6 +185,8 @@ class Group:
         options.num_partitions = build.num_partitions = 1
         assignment = xla.DeviceAssignment.create(np.array([[device.id] for device in self.devices]))
         options.device_assignment = build.device_assignment = assignment
+        told = COMPILER_OPTIONS.get(self.client.platform, {})
+        options.env_option_overrides = list(told.items())
         return options
 
     def describe(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayType:

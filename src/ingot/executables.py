@@ -19,6 +19,12 @@ from typing import Any
 from ingot.knobs import CACHE_DIR
 
 _PLUGINS = {"cpu": (), "tpu": ("libtpu",), "cuda": ("jax-cuda12-pjrt",)}
+COMPILER_OPTIONS: Mapping[str, Mapping[str, bool]] = {
+    # Else libtpu divides what follows a sum among the replicas, and puts it together again by
+    # further sums: our programs say themselves what devices do alone and what together.
+    "tpu": {"xla_jf_auto_cross_replica_sharding": False},
+}
+"""What the compiler of a platform is told beside the program."""
 _EXECUTABLE, _FACTS = "executable.bin", "facts.json"
 
 
@@ -80,12 +86,14 @@ def executable_key(
 def platform_build(platform_name: str) -> str:
     """Return what an executable for "cpu", "tpu" or "cuda" depends on besides its program.
 
-    These are the versions of jaxlib and of the plugin, and for the CPU, whose code is made for
-    the machine at hand, the features of this one.  A package that is not installed counts as
-    "none".  Nothing is loaded, so asking costs no time.
+    These are the versions of jaxlib and of the plugin, what the compiler is told, and for the CPU,
+    whose code is made for the machine at hand, the features of this one.  A package that is not
+    installed counts as "none".  Nothing is loaded, so asking costs no time.
     """
     packages = ("jaxlib", *_PLUGINS[platform_name])
-    build = " ".join(f"{name} {_version(name)}" for name in packages)
+    versions = [f"{name} {_version(name)}" for name in packages]
+    told = COMPILER_OPTIONS.get(platform_name, {}).items()
+    build = " ".join([*versions, *(f"{name}={str(on).lower()}" for name, on in told)])
     return f"{build} {_machine()}" if platform_name == "cpu" else build
 
 

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from ingot.executables import ExecutableCache, default_cache, executable_key, platform_build
+from ingot.executables import (
+    COMPILER_OPTIONS,
+    ExecutableCache,
+    default_cache,
+    executable_key,
+    platform_build,
+)
 from ingot.targets.xla.platform import Platform
 
 from .cuda import GPUS
@@ -97,6 +103,7 @@ class ProgramCompiler:
             **_plugin_arguments(platform, 1 + max(assigned)),
             "plugin": str(plugin or ""),
             "assigned": list(assigned),
+            "told": dict(COMPILER_OPTIONS.get(platform.name, {})),
         }
         if self._worker is None:
             self._worker = WorkerProcess(self._command)

@@ -5,8 +5,9 @@ and may abort.  It imports nothing of Ingot, so that it starts in a fraction of 
 
 A request on standard input is a line of JSON with `platform`, `topology`, `options` of the
 topology, `plugin` (a path), `assigned` (places of the devices in the topology that run the
-program) and `program_bytes`, then the program.  The reply on standard output is a line with
-`executable_bytes` and `hlo_bytes` besides the facts, then both, or a line with `error`.
+program), `told` (options of the compiler) and `program_bytes`, then the program.  The reply on
+standard output is a line with `executable_bytes` and `hlo_bytes` besides the facts, then both, or
+a line with `error`.
 """
 
 import json
@@ -67,7 +68,7 @@ def _compile(
     with _context() as context:
         module = _module(context, program)
         start = time.monotonic()
-        arguments = module, xla_client.DeviceList(tuple(chosen)), _options(chosen)
+        arguments = module, xla_client.DeviceList(tuple(chosen)), _options(chosen, request["told"])
         if request["platform"] == "cpu":
             compiled = client.compile_and_load(*arguments)
             executable = client.serialize_executable(compiled)
@@ -135,8 +136,11 @@ def _module(context: Any, program: bytes) -> Any:
     return ir.Module.parse(program.decode())
 
 
-def _options(devices: list[Any]) -> Any:
-    """Return options for a program whose devices are replicas, in the order of `devices`."""
+def _options(devices: list[Any], told: dict[str, bool]) -> Any:
+    """Return options for a program whose devices are replicas, in the order of `devices`.
+
+    `told` are options of the platform's own compiler.
+    """
     options = xla_client.CompileOptions()
     build = options.executable_build_options
     options.num_replicas = build.num_replicas = len(devices)
@@ -145,6 +149,7 @@ def _options(devices: list[Any]) -> Any:
     numbers = np.array([device.id for device in devices]).reshape(-1, 1)
     assignment = xla_client.DeviceAssignment.create(numbers)
     options.device_assignment = build.device_assignment = assignment
+    options.env_option_overrides = list(told.items())
     return options
 
 

@@ -1,5 +1,6 @@
 """Equal layers as loops, weights in few bits, and what a TPU's compiler makes of both."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ingot.executables import ExecutableCache
 from ingot.ir import Interpreter, Module, attribute_of, interpreter_of
 from ingot.passes import parse_pipeline, random_weights
 from ingot.targets.tpu.topologies import find_topology
+from ingot.targets.xla.analysis import analyse
 from ingot.targets.xla.compiling import ProgramCompiler
 from ingot.targets.xla.lowering import (
     CacheShape,
@@ -111,3 +113,23 @@ def test_a_tpu_reads_weights_where_they_are(chip: str, topology: str, tmp_path: 
     pages = 6 * 512 * 16 * 8 * 128 * 2
     assert memory.aliased == pages
     assert memory.temporaries < 0.05 * memory.arguments
+
+
+def test_devices_of_a_tpu_send_each_other_what_the_program_says(tmp_path: Path) -> None:
+    """libtpu may divide what follows a sum, and add further sums to put it together."""
+    sizes = {"hidden": 2048, "heads": 16, "kv_heads": 8, "head_dim": 128, "inner": 4096}
+    divide = "assign-sharding{mesh=tp4},propagate-sharding,partition,narrow-exchanges"
+    module = prepared("llama", 4, f"{divide},{FUSED}", **sizes)
+    (program,) = lower_step(
+        module,
+        StepShape(512, 16, 16, 64),
+        CacheShape(512, 16, "bfloat16"),
+        Options("bfloat16", roll=True, chip="v5e"),
+    )
+    with ProgramCompiler(ExecutableCache(tmp_path)) as compiler:
+        compiled = compiler.compile(program.portable(), find_topology("v5e-4").platform, 4)
+    found = analyse(compiled.hlo, devices=4, weights=(), mesh=module.mesh).collectives
+    times: Counter[str] = Counter()
+    for one in found:
+        times[one.kind] += one.times or 0
+    assert times == {"all-reduce": 9, "all-gather": 1}
