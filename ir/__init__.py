@@ -3,407 +3,215 @@
 Everything that other folders use is exported here; `mlir` is the bindings' door.
 """
 
-from ingot.ir.interpreter.attention import ragged_attention
-from ingot.ir.interpreter.entry import interpreter_of, run_step
-from ingot.ir.interpreter.experts import ExpertUnit
-from ingot.ir.interpreter.mesh_run import MeshInterpreter
-from ingot.ir.interpreter.run import Interpreter, Watch
-from ingot.ir.interpreter.values import Batch, CacheKey, Datum
-from ingot.ir.interpreter.weights import (
-    Weights,
-    evaluate_weight,
-    weight_symbols,
-)
-from ingot.ir.ops.activation import Activation
-from ingot.ir.ops.add import Add
-from ingot.ir.ops.add_constant import AddConstant
-from ingot.ir.ops.add_layer_norm import AddLayerNorm
-from ingot.ir.ops.add_rms_norm import AddRmsNorm
-from ingot.ir.ops.all_gather import AllGather
-from ingot.ir.ops.all_reduce import AllReduce
-from ingot.ir.ops.arrange import Arrange
-from ingot.ir.ops.arrange_rows import ArrangeRows
-from ingot.ir.ops.attention import Attention
-from ingot.ir.ops.causal_conv import CausalConv
-from ingot.ir.ops.combine import Combine
-from ingot.ir.ops.concat import Concat
-from ingot.ir.ops.convert import Convert
-from ingot.ir.ops.delta_rule import DeltaRule
-from ingot.ir.ops.dispatch import Dispatch
-from ingot.ir.ops.embedding import Embedding
-from ingot.ir.ops.expert_rows import ExpertRows
-from ingot.ir.ops.experts import Experts
-from ingot.ir.ops.fill import Fill
-from ingot.ir.ops.from_torch import FromTorch
-from ingot.ir.ops.glu import Glu
-from ingot.ir.ops.l2_normalize import L2Normalize
-from ingot.ir.ops.layer_norm import LayerNorm
-from ingot.ir.ops.linear import Linear
-from ingot.ir.ops.local_ids import LocalIds
-from ingot.ir.ops.merge_attention import MergeAttention
-from ingot.ir.ops.mul import Mul
-from ingot.ir.ops.neg_exp import NegExp
-from ingot.ir.ops.partial_attention import PartialAttention
-from ingot.ir.ops.pool import Pool
-from ingot.ir.ops.quantize import Quantize
-from ingot.ir.ops.reduce_scatter import ReduceScatter
-from ingot.ir.ops.reshape import Reshape
-from ingot.ir.ops.rms_norm import RmsNorm
-from ingot.ir.ops.rope import Rope
-from ingot.ir.ops.round import Round
-from ingot.ir.ops.route import Route
-from ingot.ir.ops.scale import Scale
-from ingot.ir.ops.select_rows import SelectRows
-from ingot.ir.ops.selective_scan import SelectiveScan
-from ingot.ir.ops.send_recv import SendRecv
-from ingot.ir.ops.shard import Shard
-from ingot.ir.ops.shift import Shift
-from ingot.ir.ops.slice import Slice
-from ingot.ir.ops.softcap import Softcap
-from ingot.ir.ops.ssm_scan import SsmScan
-from ingot.ir.ops.to_torch import ToTorch
-from ingot.ir.ops.token_types import TokenTypes
-from ingot.ir.ops.transpose import Transpose
-from ingot.ir.ops.weight import Weight
-from ingot.ir.printing.graph import Graph, Node, layer_graph, layers_of
-from ingot.ir.printing.readable import readable
+from ingot.ir.interpreter.attention import ragged_attention as ragged_attention
+from ingot.ir.interpreter.entry import interpreter_of as interpreter_of
+from ingot.ir.interpreter.entry import run_step as run_step
+from ingot.ir.interpreter.experts import ExpertUnit as ExpertUnit
+from ingot.ir.interpreter.mesh_run import MeshInterpreter as MeshInterpreter
+from ingot.ir.interpreter.run import Interpreter as Interpreter
+from ingot.ir.interpreter.run import Watch as Watch
+from ingot.ir.interpreter.values import Batch as Batch
+from ingot.ir.interpreter.values import CacheKey as CacheKey
+from ingot.ir.interpreter.values import Datum as Datum
+from ingot.ir.interpreter.weights import Weights as Weights
+from ingot.ir.interpreter.weights import evaluate_weight as evaluate_weight
+from ingot.ir.interpreter.weights import weight_symbols as weight_symbols
+from ingot.ir.ops.activation import Activation as Activation
+from ingot.ir.ops.add import Add as Add
+from ingot.ir.ops.add_constant import AddConstant as AddConstant
+from ingot.ir.ops.add_layer_norm import AddLayerNorm as AddLayerNorm
+from ingot.ir.ops.add_rms_norm import AddRmsNorm as AddRmsNorm
+from ingot.ir.ops.all_gather import AllGather as AllGather
+from ingot.ir.ops.all_reduce import AllReduce as AllReduce
+from ingot.ir.ops.arrange import Arrange as Arrange
+from ingot.ir.ops.arrange_rows import ArrangeRows as ArrangeRows
+from ingot.ir.ops.attention import Attention as Attention
+from ingot.ir.ops.causal_conv import CausalConv as CausalConv
+from ingot.ir.ops.combine import Combine as Combine
+from ingot.ir.ops.concat import Concat as Concat
+from ingot.ir.ops.convert import Convert as Convert
+from ingot.ir.ops.delta_rule import DeltaRule as DeltaRule
+from ingot.ir.ops.dispatch import Dispatch as Dispatch
+from ingot.ir.ops.embedding import Embedding as Embedding
+from ingot.ir.ops.expert_rows import ExpertRows as ExpertRows
+from ingot.ir.ops.experts import Experts as Experts
+from ingot.ir.ops.fill import Fill as Fill
+from ingot.ir.ops.from_torch import FromTorch as FromTorch
+from ingot.ir.ops.glu import Glu as Glu
+from ingot.ir.ops.l2_normalize import L2Normalize as L2Normalize
+from ingot.ir.ops.layer_norm import LayerNorm as LayerNorm
+from ingot.ir.ops.linear import Linear as Linear
+from ingot.ir.ops.local_ids import LocalIds as LocalIds
+from ingot.ir.ops.merge_attention import MergeAttention as MergeAttention
+from ingot.ir.ops.mul import Mul as Mul
+from ingot.ir.ops.neg_exp import NegExp as NegExp
+from ingot.ir.ops.partial_attention import PartialAttention as PartialAttention
+from ingot.ir.ops.pool import Pool as Pool
+from ingot.ir.ops.quantize import Quantize as Quantize
+from ingot.ir.ops.reduce_scatter import ReduceScatter as ReduceScatter
+from ingot.ir.ops.reshape import Reshape as Reshape
+from ingot.ir.ops.rms_norm import RmsNorm as RmsNorm
+from ingot.ir.ops.rope import Rope as Rope
+from ingot.ir.ops.round import Round as Round
+from ingot.ir.ops.route import Route as Route
+from ingot.ir.ops.scale import Scale as Scale
+from ingot.ir.ops.select_rows import SelectRows as SelectRows
+from ingot.ir.ops.selective_scan import SelectiveScan as SelectiveScan
+from ingot.ir.ops.send_recv import SendRecv as SendRecv
+from ingot.ir.ops.shard import Shard as Shard
+from ingot.ir.ops.shift import Shift as Shift
+from ingot.ir.ops.slice import Slice as Slice
+from ingot.ir.ops.softcap import Softcap as Softcap
+from ingot.ir.ops.ssm_scan import SsmScan as SsmScan
+from ingot.ir.ops.to_torch import ToTorch as ToTorch
+from ingot.ir.ops.token_types import TokenTypes as TokenTypes
+from ingot.ir.ops.transpose import Transpose as Transpose
+from ingot.ir.ops.weight import Weight as Weight
+from ingot.ir.printing.graph import Graph as Graph
+from ingot.ir.printing.graph import Node as Node
+from ingot.ir.printing.graph import layer_graph as layer_graph
+from ingot.ir.printing.graph import layers_of as layers_of
+from ingot.ir.printing.readable import readable as readable
 
-from . import mlir
-from .bridge import builtin_type, torch_type, vtensor_parts
-from .building import build_module
-from .checks import (
-    require,
-    require_activation,
-    require_choice,
-    require_float,
-    require_positive,
-    require_same_type,
-    require_vector,
-)
-from .collectives import axis_of
-from .costs import bits_of, bytes_of, elements_of, traffic
-from .dialect import LM, BatchType, Quant
-from .encoding import (
-    ACTIVATION,
-    ACTIVATION_GROUP,
-    GROUP_SIZES,
-    ROW_ACTIVATION,
-    CustomEncoding,
-    Encoding,
-    Offset,
-    known_encodings,
-)
-from .fields import InvalidOp
-from .functions import ACTIVATIONS
-from .locations import Source, fused_location, source_of, sources_of
-from .mesh import AXES, DATA_AXES, Mesh
-from .mlir import (
-    DYNAMIC,
-    Attribute,
-    AttributeValue,
-    BF16Type,
-    Block,
-    BlockArgument,
-    BoolAttr,
-    Context,
-    ExecutionEngine,
-    F16Type,
-    F32Type,
-    F64Type,
-    FlatSymbolRefAttr,
-    FloatAttr,
-    FunctionType,
-    IndexType,
-    InsertionPoint,
-    IntegerAttr,
-    IntegerType,
-    Location,
-    MLIRError,
-    MlirModule,
-    Operation,
-    OpResult,
-    OpView,
-    PassManager,
-    PatternRewriter,
-    RankedTensorType,
-    RewritePatternSet,
-    ShapedType,
-    StringAttr,
-    SymbolTable,
-    Type,
-    TypeAttr,
-    Value,
-    VectorType,
-    apply_patterns_and_fold_greedily,
-    arith,
-    attribute_of,
-    cf,
-    ext,
-    func,
-    ir,
-    linalg,
-    llvm,
-    math,
-    memref,
-    passmanager,
-    plain_address,
-    python_value,
-    rewrite,
-    scf,
-    tensor,
-    torch_dialect,
-    translate_to_llvm_ir,
-    vector,
-    walk_and_apply_patterns,
-    x86,
-)
-from .module import (
-    STEP,
-    InvalidModuleError,
-    Module,
-    after,
-    before,
-    new_context,
-    place_of,
-    stages_of,
-)
-from .operation import Cost, Op, Place
-from .ops import all_operations
-from .pieces import Piece, parse_pieces
-from .placement import axes_of, is_weight_expression, part_coordinates, varying_axes
-from .quant_tensor import QuantTensor, concatenate
-from .references import rounded_as, split_heads, tensor_of, with_weights
-from .rounding import quantize, round_activations
-from .sharding import Part, Sharding, clear_shardings, set_shardings, shardings_of
-from .states import carries_state
-from .types import (
-    activation_type,
-    columns_of,
-    encoding_of,
-    float_tensor,
-    index_type,
-    is_choice,
-    is_per_token,
-    is_rounded,
-    logical_type,
-    resized_type,
-    shape_of,
-    step_inputs,
-    tensor_type,
-    torch_dtype,
-    type_of,
-)
-
-__all__ = [
-    "ACTIVATION",
-    "ACTIVATIONS",
-    "ACTIVATION_GROUP",
-    "AXES",
-    "DATA_AXES",
-    "DYNAMIC",
-    "GROUP_SIZES",
-    "LM",
-    "ROW_ACTIVATION",
-    "STEP",
-    "Activation",
-    "Add",
-    "AddConstant",
-    "AddLayerNorm",
-    "AddRmsNorm",
-    "AllGather",
-    "AllReduce",
-    "Arrange",
-    "ArrangeRows",
-    "Attention",
-    "Attribute",
-    "AttributeValue",
-    "BF16Type",
-    "Batch",
-    "BatchType",
-    "Block",
-    "BlockArgument",
-    "BoolAttr",
-    "CacheKey",
-    "CausalConv",
-    "Combine",
-    "Concat",
-    "Context",
-    "Convert",
-    "Cost",
-    "CustomEncoding",
-    "Datum",
-    "DeltaRule",
-    "Dispatch",
-    "Embedding",
-    "Encoding",
-    "ExecutionEngine",
-    "ExpertRows",
-    "ExpertUnit",
-    "Experts",
-    "F16Type",
-    "F32Type",
-    "F64Type",
-    "Fill",
-    "FlatSymbolRefAttr",
-    "FloatAttr",
-    "FromTorch",
-    "FunctionType",
-    "Glu",
-    "Graph",
-    "IndexType",
-    "InsertionPoint",
-    "IntegerAttr",
-    "IntegerType",
-    "Interpreter",
-    "InvalidModuleError",
-    "InvalidOp",
-    "L2Normalize",
-    "LayerNorm",
-    "Linear",
-    "LocalIds",
-    "Location",
-    "MLIRError",
-    "MergeAttention",
-    "Mesh",
-    "MeshInterpreter",
-    "MlirModule",
-    "Module",
-    "Mul",
-    "NegExp",
-    "Node",
-    "Offset",
-    "Op",
-    "OpResult",
-    "OpView",
-    "Operation",
-    "Part",
-    "PartialAttention",
-    "PassManager",
-    "PatternRewriter",
-    "Piece",
-    "Place",
-    "Pool",
-    "Quant",
-    "QuantTensor",
-    "Quantize",
-    "RankedTensorType",
-    "ReduceScatter",
-    "Reshape",
-    "RewritePatternSet",
-    "RmsNorm",
-    "Rope",
-    "Round",
-    "Route",
-    "Scale",
-    "SelectRows",
-    "SelectiveScan",
-    "SendRecv",
-    "ShapedType",
-    "Shard",
-    "Sharding",
-    "Shift",
-    "Slice",
-    "Softcap",
-    "Source",
-    "SsmScan",
-    "StringAttr",
-    "SymbolTable",
-    "ToTorch",
-    "TokenTypes",
-    "Transpose",
-    "Type",
-    "TypeAttr",
-    "Value",
-    "VectorType",
-    "Watch",
-    "Weight",
-    "Weights",
-    "activation_type",
-    "after",
-    "all_operations",
-    "apply_patterns_and_fold_greedily",
-    "arith",
-    "attribute_of",
-    "axes_of",
-    "axis_of",
-    "before",
-    "bits_of",
-    "build_module",
-    "builtin_type",
-    "bytes_of",
-    "carries_state",
-    "cf",
-    "clear_shardings",
-    "columns_of",
-    "concatenate",
-    "elements_of",
-    "encoding_of",
-    "evaluate_weight",
-    "ext",
-    "float_tensor",
-    "func",
-    "fused_location",
-    "index_type",
-    "interpreter_of",
-    "ir",
-    "is_choice",
-    "is_per_token",
-    "is_rounded",
-    "is_weight_expression",
-    "known_encodings",
-    "layer_graph",
-    "layers_of",
-    "linalg",
-    "llvm",
-    "logical_type",
-    "math",
-    "memref",
-    "mlir",
-    "new_context",
-    "parse_pieces",
-    "part_coordinates",
-    "passmanager",
-    "place_of",
-    "plain_address",
-    "python_value",
-    "quantize",
-    "ragged_attention",
-    "readable",
-    "require",
-    "require_activation",
-    "require_choice",
-    "require_float",
-    "require_positive",
-    "require_same_type",
-    "require_vector",
-    "resized_type",
-    "rewrite",
-    "round_activations",
-    "rounded_as",
-    "run_step",
-    "scf",
-    "set_shardings",
-    "shape_of",
-    "shardings_of",
-    "source_of",
-    "sources_of",
-    "split_heads",
-    "stages_of",
-    "step_inputs",
-    "tensor",
-    "tensor_of",
-    "tensor_type",
-    "torch_dialect",
-    "torch_dtype",
-    "torch_type",
-    "traffic",
-    "translate_to_llvm_ir",
-    "type_of",
-    "varying_axes",
-    "vector",
-    "vtensor_parts",
-    "walk_and_apply_patterns",
-    "weight_symbols",
-    "with_weights",
-    "x86",
-]
+from . import mlir as mlir
+from .bridge import builtin_type as builtin_type
+from .bridge import torch_type as torch_type
+from .bridge import vtensor_parts as vtensor_parts
+from .building import build_module as build_module
+from .checks import require as require
+from .checks import require_activation as require_activation
+from .checks import require_choice as require_choice
+from .checks import require_float as require_float
+from .checks import require_positive as require_positive
+from .checks import require_same_type as require_same_type
+from .checks import require_vector as require_vector
+from .collectives import axis_of as axis_of
+from .costs import bits_of as bits_of
+from .costs import bytes_of as bytes_of
+from .costs import elements_of as elements_of
+from .costs import traffic as traffic
+from .dialect import LM as LM
+from .dialect import BatchType as BatchType
+from .dialect import Quant as Quant
+from .encoding import ACTIVATION as ACTIVATION
+from .encoding import ACTIVATION_GROUP as ACTIVATION_GROUP
+from .encoding import GROUP_SIZES as GROUP_SIZES
+from .encoding import ROW_ACTIVATION as ROW_ACTIVATION
+from .encoding import CustomEncoding as CustomEncoding
+from .encoding import Encoding as Encoding
+from .encoding import Offset as Offset
+from .encoding import known_encodings as known_encodings
+from .fields import InvalidOp as InvalidOp
+from .functions import ACTIVATIONS as ACTIVATIONS
+from .locations import Source as Source
+from .locations import fused_location as fused_location
+from .locations import source_of as source_of
+from .locations import sources_of as sources_of
+from .mesh import AXES as AXES
+from .mesh import DATA_AXES as DATA_AXES
+from .mesh import Mesh as Mesh
+from .mlir import DYNAMIC as DYNAMIC
+from .mlir import Attribute as Attribute
+from .mlir import AttributeValue as AttributeValue
+from .mlir import BF16Type as BF16Type
+from .mlir import Block as Block
+from .mlir import BlockArgument as BlockArgument
+from .mlir import BoolAttr as BoolAttr
+from .mlir import Context as Context
+from .mlir import ExecutionEngine as ExecutionEngine
+from .mlir import F16Type as F16Type
+from .mlir import F32Type as F32Type
+from .mlir import F64Type as F64Type
+from .mlir import FlatSymbolRefAttr as FlatSymbolRefAttr
+from .mlir import FloatAttr as FloatAttr
+from .mlir import FunctionType as FunctionType
+from .mlir import IndexType as IndexType
+from .mlir import InsertionPoint as InsertionPoint
+from .mlir import IntegerAttr as IntegerAttr
+from .mlir import IntegerType as IntegerType
+from .mlir import Location as Location
+from .mlir import MLIRError as MLIRError
+from .mlir import MlirModule as MlirModule
+from .mlir import Operation as Operation
+from .mlir import OpResult as OpResult
+from .mlir import OpView as OpView
+from .mlir import PassManager as PassManager
+from .mlir import PatternRewriter as PatternRewriter
+from .mlir import RankedTensorType as RankedTensorType
+from .mlir import RewritePatternSet as RewritePatternSet
+from .mlir import ShapedType as ShapedType
+from .mlir import StringAttr as StringAttr
+from .mlir import SymbolTable as SymbolTable
+from .mlir import Type as Type
+from .mlir import TypeAttr as TypeAttr
+from .mlir import Value as Value
+from .mlir import VectorType as VectorType
+from .mlir import apply_patterns_and_fold_greedily as apply_patterns_and_fold_greedily
+from .mlir import arith as arith
+from .mlir import attribute_of as attribute_of
+from .mlir import cf as cf
+from .mlir import ext as ext
+from .mlir import func as func
+from .mlir import ir as ir
+from .mlir import linalg as linalg
+from .mlir import llvm as llvm
+from .mlir import math as math
+from .mlir import memref as memref
+from .mlir import passmanager as passmanager
+from .mlir import plain_address as plain_address
+from .mlir import python_value as python_value
+from .mlir import rewrite as rewrite
+from .mlir import scf as scf
+from .mlir import tensor as tensor
+from .mlir import torch_dialect as torch_dialect
+from .mlir import translate_to_llvm_ir as translate_to_llvm_ir
+from .mlir import vector as vector
+from .mlir import walk_and_apply_patterns as walk_and_apply_patterns
+from .mlir import x86 as x86
+from .module import STEP as STEP
+from .module import InvalidModuleError as InvalidModuleError
+from .module import Module as Module
+from .module import after as after
+from .module import before as before
+from .module import new_context as new_context
+from .module import place_of as place_of
+from .module import stages_of as stages_of
+from .operation import Cost as Cost
+from .operation import Op as Op
+from .operation import Place as Place
+from .ops import all_operations as all_operations
+from .pieces import Piece as Piece
+from .pieces import parse_pieces as parse_pieces
+from .placement import axes_of as axes_of
+from .placement import is_weight_expression as is_weight_expression
+from .placement import part_coordinates as part_coordinates
+from .placement import varying_axes as varying_axes
+from .quant_tensor import QuantTensor as QuantTensor
+from .quant_tensor import concatenate as concatenate
+from .references import rounded_as as rounded_as
+from .references import split_heads as split_heads
+from .references import tensor_of as tensor_of
+from .references import with_weights as with_weights
+from .rounding import quantize as quantize
+from .rounding import round_activations as round_activations
+from .sharding import Part as Part
+from .sharding import Sharding as Sharding
+from .sharding import clear_shardings as clear_shardings
+from .sharding import set_shardings as set_shardings
+from .sharding import shardings_of as shardings_of
+from .states import carries_state as carries_state
+from .types import activation_type as activation_type
+from .types import columns_of as columns_of
+from .types import encoding_of as encoding_of
+from .types import float_tensor as float_tensor
+from .types import index_type as index_type
+from .types import is_choice as is_choice
+from .types import is_per_token as is_per_token
+from .types import is_rounded as is_rounded
+from .types import logical_type as logical_type
+from .types import resized_type as resized_type
+from .types import shape_of as shape_of
+from .types import step_inputs as step_inputs
+from .types import tensor_type as tensor_type
+from .types import torch_dtype as torch_dtype
+from .types import type_of as type_of
