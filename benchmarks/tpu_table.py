@@ -49,14 +49,22 @@ def main() -> None:
             rows.append(row)
             options.json.parent.mkdir(parents=True, exist_ok=True)
             options.json.write_text(json.dumps(rows, indent=1) + "\n")
-            print(_markdown(row), flush=True)
+            print(*_key(row), *_cells(row), sep=" | ", flush=True)
     print(markdown(rows))
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Return the table."""
-    header = ("model", "weights", "topology", "mesh", "step", "compiled in", "a device", "talk")
-    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}", *map(_markdown, rows)]
+    """Return the table: a line for each model, encoding and topology, with all of their steps."""
+    found = {name: [row for row in rows if row["step"] == name] for name in STEPS}
+    steps = [name for name, some in found.items() if some]
+    header = ["model", "weights", "topology", "mesh"]
+    header += [f"{name}: {what}" for name in steps for what in ("compiled in", "a device", "sends")]
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    for key in dict.fromkeys(_place(row) for row in rows):
+        same = {row["step"]: row for row in rows if _place(row) == key}
+        mesh = next((row["mesh"] for row in same.values() if row["mesh"]), "")
+        cells = [cell for name in steps for cell in _cells(same.get(name))]
+        lines.append(f"| {' | '.join([*map(str, key[:1] + key[2:]), mesh, *cells])} |")
     return "\n".join(lines)
 
 
@@ -154,20 +162,24 @@ def _compiled(
     return compiled, analyse(compiled.hlo, devices=devices, weights=names, mesh=mesh)
 
 
-def _markdown(row: Row) -> str:
-    cells = [row["model"], row["encoding"], row["topology"], row["mesh"], row["step"]]
-    if "memory" in row:
-        cells += [f"{row['seconds']:.0f} s", _memory(row["memory"]), _talk(row["collectives"])]
-    elif "needs" in row:
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("model", "layers", "encoding", "topology"))
+
+
+def _cells(row: Row | None) -> tuple[str, str, str]:
+    """Return seconds, memory and collectives of a step, or why there are none."""
+    if row is None:
+        return "", "", ""
+    if "needs" in row:
         gib = f"needs {row['needs'] / 2**30:.1f} GiB, has {row['has'] / 2**30:.1f}"
-        cells += ["refused", gib, ""]
-    else:
-        cells += ["refused", row["refused"], ""]
-    return f"| {' | '.join(cells)} |"
+        return "refused", gib, ""
+    if "refused" in row:
+        return "refused", row["refused"], ""
+    return f"{row['seconds']:.0f} s", _memory(row["memory"]), _talk(row["collectives"])
 
 
 def _memory(memory: Mapping[str, int]) -> str:
-    return f"{memory['total'] / 1e9:.2f} GB, {memory['temporaries'] / 1e6:.0f} MB of it temporaries"
+    return f"{memory['total'] / 1e9:.2f} GB, {memory['temporaries'] / 1e6:.0f} MB temporary"
 
 
 def _talk(collectives: Sequence[Mapping[str, Any]]) -> str:
