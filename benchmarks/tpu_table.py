@@ -27,8 +27,16 @@ from ingot.targets.xla.analysis import Analysis, analyse
 from ingot.targets.xla.compiling import Compiled, OutOfMemory, ProgramCompiler
 from ingot.targets.xla.plan import Plan
 
-ENCODINGS = {"bf16": ("none", "none"), "int8": ("int8", "int8"), "int4": ("int4-g128", "int8")}
-"""Of linear weights, and of the embedding and the head."""
+ENCODINGS = {
+    "bf16": ("none", "none"),
+    "int8": ("int8", "int8"),
+    "int4": ("int4-g128", "int8"),
+    "int4-g32": ("int4-g32", "int8"),
+}
+"""Of linear weights, and of the embedding and the head.
+
+Experts of 768 features are cut into eight parts in groups of 32 alone.
+"""
 TOPOLOGIES = ("v4-8", "v5e-8", "v5p:2x2x2", "v6e-8", "tpu7x-8")
 STEPS = ("decode", "prefill")
 SEQUENCES, CONTEXT, PREFILL = 16, 4096, 512

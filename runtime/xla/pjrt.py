@@ -185,7 +185,7 @@ class Group:
         options.num_partitions = build.num_partitions = 1
         assignment = xla.DeviceAssignment.create(np.array([[device.id] for device in self.devices]))
         options.device_assignment = build.device_assignment = assignment
-        told = COMPILER_OPTIONS.get(self.client.platform, {})
+        told = COMPILER_OPTIONS.get(self.client.handle.platform, {})
         options.env_option_overrides = list(told.items())
         return options
 

@@ -40,6 +40,14 @@ CASES = [
     ("all_reduce", "%x", 'axis = "tp", size = 0', X, "needs size above 0, found 0"),
     ("all_reduce", "%r", TP, R, "needs x to be tensor<?x_xf32>, found !lm.quant"),
     ("all_reduce", "%x", TP, "tensor<?x16xf32>", "needs the result of x's type"),
+    ("all_reduce", "%x", f'{TP}, dtype = "int8"', X, "a dtype of float32, bfloat16, found int8"),
+    (
+        "all_gather",
+        "%r",
+        f'{changed(TP, size="2")}, dim = 0, dtype = "bfloat16"',
+        R,
+        "needs x to be tensor<?x_xf32>, found !lm.quant",
+    ),
     ("all_gather", "%x", f"{TP}, dim = 2", X, "needs dim of 0 (rows) or 1 (columns), found 2"),
     ("all_gather", "%w", f"{TP}, dim = 0", W, "needs x to be tensor<?x_xf32> or rounded"),
     ("all_gather", "%x", f"{TP}, dim = 1", X, "type tensor<?x192xf32>, found tensor<?x48xf32>"),
@@ -104,7 +112,12 @@ CASES = [
 ]
 
 
+EXCHANGES = ("all_reduce", "all_gather", "reduce_scatter")
+
+
 def module_with(name: str, operands: list[str], attributes: str, results: str) -> str:
+    if name in EXCHANGES and "dtype" not in attributes:
+        attributes += ', dtype = "float32"'
     if name == "partial_attention":
         attributes += ", operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>"
     parameters = ", ".join(f"{operand}: {kind}" for operand, kind in OPERANDS.items())

@@ -14,7 +14,7 @@ from .conftest import Model
 PIPELINE = (
     "raise,canonicalize,fold-arrangements,select-rows,outline,quantize,merge-linears,fuse-norms,"
     "round-activations,fuse-rounding,canonicalize,decompose,assign-sharding{mesh=pp2xcp2},"
-    "propagate-sharding,partition"
+    "propagate-sharding,partition,narrow-exchanges"
 )
 ENCODINGS = (
     "linear=int8",
