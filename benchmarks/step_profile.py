@@ -6,7 +6,7 @@ of the read bandwidth, what it computes and what part that is of the peak (int8 
 float multiply-adds for weights that are no integers).  Launches of one kernel and one size are
 one row; times are medians over the steps and hold the waits for other threads.
 
-    python benchmarks/step_profile.py ARTIFACT [--threads 2] [--steps decode:512,prefill:512,batch:8]
+    python benchmarks/step_profile.py ARTIFACT [--threads 2] [--steps decode:512,prefill:512]
 
 A step is `decode:CONTEXT` (one sequence), `batch:SEQUENCES` (each with `--batch-context` tokens)
 or `prefill:TOKENS`.
