@@ -14,7 +14,7 @@ from ingot.errors import ArtifactError
 
 from . import _native
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 ANY_ROWS = -1
 
 _STEP_SLOTS = {
@@ -56,10 +56,18 @@ class PlanFile:
 
     @property
     def symbols(self) -> frozenset[str]:
-        """The kernels that the launches call."""
+        """The kernels that the launches call by default."""
+        return frozenset(candidates[0] for candidates in self._candidates())
+
+    @property
+    def alternatives(self) -> frozenset[str]:
+        """The kernels that may serve instead of those; an object need not have them."""
+        return frozenset(symbol for candidates in self._candidates() for symbol in candidates[1:])
+
+    def _candidates(self) -> list[tuple[str, ...]]:
         try:
             launches = self.document["launches"]
-            return frozenset(symbol for launch in launches for _, symbol in launch["kernels"])
+            return [candidates_of(one) for launch in launches for _, one in launch["kernels"]]
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(self.where, _reason(error)) from error
 
@@ -91,6 +99,14 @@ class PlanFile:
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(self.where, _reason(error)) from error
         return plan
+
+
+def candidates_of(symbols: object) -> tuple[str, ...]:
+    """Return the candidates of a variant, the default first; raises `ValueError` for others."""
+    listed = symbols if isinstance(symbols, list) else [symbols]
+    if not listed or not all(isinstance(symbol, str) for symbol in listed):
+        raise ValueError(f"{symbols!r} names no kernel")
+    return tuple(listed)
 
 
 def _plan(
@@ -127,8 +143,8 @@ def _launch(
     return _native.Launch(
         name=launch["name"],
         variants=[
-            _native.Variant(ANY_ROWS if rows is None else rows, kernels[symbol])
-            for rows, symbol in launch["kernels"]
+            _native.Variant(ANY_ROWS if rows is None else rows, kernels[candidates_of(one)[0]])
+            for rows, one in launch["kernels"]
         ],
         rows=_native.Rows[launch["rows"]],
         unit_kind=_native.UnitKind[unit_kind],

@@ -59,7 +59,8 @@ def kernels_to_mlir(kernels: Sequence[Kernel], level: Level) -> str:
         module = ir.Module.create()
         with ir.InsertionPoint(module.body):
             for kernel in _with_needs(kernels):
-                kernel.emit(level)
+                if not kernel.levels or level.name in kernel.levels:
+                    kernel.emit(level)
         module.operation.verify()
         return str(module)
 

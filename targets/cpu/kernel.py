@@ -58,12 +58,14 @@ class Kernel:
 
     The name is the symbol in the object file: two kernels of one name must compute the same.
     `needs` are kernels that the body calls: whoever compiles this one compiles those too.
+    `levels` are the names of those that have it; empty: all.
     """
 
     name: str
     slots: tuple[Slot, ...]
     body: Callable[[Level, Arguments], None]
     needs: tuple["Kernel", ...] = ()
+    levels: frozenset[str] = frozenset()
 
     def emit(self, level: Level) -> None:
         """Add the function to the module at the current insertion point."""

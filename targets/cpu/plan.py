@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Literal
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 PAGE_TOKENS = 16
 
 Rows = Literal["tokens", "rows"]
@@ -174,10 +174,18 @@ class Units:
 
 @dataclass(frozen=True)
 class Variant:
-    """A kernel, and the largest number of rows that it serves (None: any number)."""
+    """A kernel by its symbol, and the largest number of rows that it serves (None: any number).
+
+    Several symbols are candidates: kernels that compute the same bits.  The first is the default
+    and in the objects of all levels; the others are where it may pay to measure them.
+    """
 
     max_rows: int | None
-    symbol: str
+    symbols: tuple[str, ...]
+
+    def to_json(self) -> Json:
+        one = len(self.symbols) == 1
+        return [self.max_rows, self.symbols[0] if one else list(self.symbols)]
 
 
 @dataclass(frozen=True)
@@ -199,7 +207,7 @@ class Launch:
     def to_json(self) -> Json:
         return {
             "name": self.name,
-            "kernels": [[variant.max_rows, variant.symbol] for variant in self.kernels],
+            "kernels": [variant.to_json() for variant in self.kernels],
             "rows": self.rows,
             "units": {self.units.kind: self.units.number},
             "grain": self.grain,

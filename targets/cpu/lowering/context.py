@@ -50,27 +50,32 @@ class Context:
     def launch(
         self,
         name: str,
-        variants: Sequence[tuple[int | None, Kernel]],
+        variants: Sequence[tuple[int | None, Kernel | tuple[Kernel, ...]]],
         arguments: Mapping[str, Argument],
         *,
         rows: Rows,
         units: Units,
         grain: int = 1,
     ) -> None:
-        """Add a launch; `arguments` are by slot name, none missing, none left over."""
-        names = [slot.name for slot in variants[0][1].slots]
-        for _, kernel in variants:
+        """Add a launch; `arguments` are by slot name, none missing, none left over.
+
+        A variant of several kernels has candidates that compute the same bits, the default first.
+        """
+        listed = [(rows, one if isinstance(one, tuple) else (one,)) for rows, one in variants]
+        first = listed[0][1][0]
+        names = [slot.name for slot in first.slots]
+        for kernel in (kernel for _, candidates in listed for kernel in candidates):
             assert [slot.name for slot in kernel.slots] == names, f"slots of {kernel.name}"
             known = self.kernels.setdefault(kernel.name, kernel)
             assert known.slots == kernel.slots, f"two kernels are called {kernel.name}"
         assert set(arguments) == set(names), (
-            f"{variants[0][1].name}: given {sorted(arguments)}, wants {names}"
+            f"{first.name}: given {sorted(arguments)}, wants {names}"
         )
         given = [arguments[slot] for slot in names]
         self.launches.append(
             Launch(
                 name,
-                tuple(Variant(max_rows, kernel.name) for max_rows, kernel in variants),
+                tuple(Variant(rows, tuple(kernel.name for kernel in ks)) for rows, ks in listed),
                 rows,
                 units,
                 grain,

@@ -30,7 +30,7 @@ def lower_linear(context: Context, op: Linear) -> None:
         arguments["bias"] = add_vector(context, op.bias)
     context.launch(
         name_of(context, op),
-        [(variant.max_rows, variant.kernel) for variant in variants],
+        [(variant.max_rows, variant.candidates) for variant in variants],
         arguments,
         rows=x.rows,
         units=Units("count", -(-outputs // UNIT_OUTPUTS)),

@@ -41,7 +41,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def make_plan(delay_ms: int = 0) -> Plan:
     """The tiny model's plan; the embedding dawdles for `delay_ms` on all threads but one."""
     return {
-        "version": 2,
+        "version": 3,
         "limits": {"vocab_size": VOCAB, "max_positions": 200, "page_tokens": PAGE},
         "kv_cache": {
             "dtype": "float32",

@@ -71,7 +71,9 @@ def jit() -> Jit:
 
     def compile_and_load(kernels: Sequence[Kernel], level: Level) -> Loaded:
         code = compile_kernels(kernels, level, in_process=True)
-        return load_object(code, [kernel.name for kernel in kernels])
+        return load_object(
+            code, [k.name for k in kernels if not k.levels or level.name in k.levels]
+        )
 
     return compile_and_load
 

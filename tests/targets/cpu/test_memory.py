@@ -14,7 +14,7 @@ from ingot.targets.cpu.plan import Launch, Units, Variant
 
 
 def launch(name: str) -> Launch:
-    return Launch(name, (Variant(None, name),), "tokens", Units("per_row", 1), 1, ())
+    return Launch(name, (Variant(None, (name,)),), "tokens", Units("per_row", 1), 1, ())
 
 
 def whole(resource: int | str) -> Access:

@@ -23,7 +23,7 @@ from ingot.targets.cpu.plan import (
 
 LAUNCH = Launch(
     name="layers.0.attention",
-    kernels=(Variant(1, "attention_1"), Variant(None, "attention_any")),
+    kernels=(Variant(1, ("attention_1",)), Variant(None, ("attention_any", "attention_anyb"))),
     rows="tokens",
     units=Units("tasks", 3),
     grain=2,
@@ -50,7 +50,7 @@ PLAN = Plan(
 
 def test_the_text_of_a_plan_is_the_documented_json() -> None:
     assert json.loads(PLAN.text()) == {
-        "version": 2,
+        "version": 3,
         "limits": {
             "vocab_size": 100,
             "max_positions": 64,
@@ -79,7 +79,7 @@ def test_the_text_of_a_plan_is_the_documented_json() -> None:
         "launches": [
             {
                 "name": "layers.0.attention",
-                "kernels": [[1, "attention_1"], [None, "attention_any"]],
+                "kernels": [[1, "attention_1"], [None, ["attention_any", "attention_anyb"]]],
                 "rows": "tokens",
                 "units": {"tasks": 3},
                 "grain": 2,

@@ -1,20 +1,21 @@
 """Linear layers: kernels for every packing, for 1, 2, 4, 8, 16 and any number of rows.
 
-All variants of one shape, on `avx2` and on `avx512`, compute the same bits for the same row.
-A unit of work is a panel: 16 outputs.  A kernel may compute more rows than there are, up to the
-next multiple of 16, so `x` and `y` must have room for those.
+All kernels of one shape, of every schedule, on `avx2` and on `avx512`, compute the same bits for
+the same row.  A unit of work is a panel: 16 outputs.  A kernel may compute more rows than there
+are, up to the next multiple of 16, so `x` and `y` must have room for those.
 """
 
 from dataclasses import dataclass
 from functools import partial
 
 from ingot.targets.cpu.kernel import Arguments, Kernel
-from ingot.targets.cpu.levels import Level
+from ingot.targets.cpu.levels import LEVELS, Level
 
 from .float_rows import float_rows
 from .float_tiles import float_tiles
 from .integer_rows import integer_rows
 from .integer_tiles import integer_tiles
+from .schedule import FloatRows, FloatTiles, IntegerRows, IntegerTiles, schedules
 from .shape import LinearShape
 
 __all__ = ["UNIT_OUTPUTS", "KernelVariant", "LinearShape", "linear_kernels"]
@@ -25,19 +26,21 @@ UNIT_OUTPUTS = 16
 _ROW_COUNTS = (1, 2, 4, 8, 16)
 _ROW_COUNTS_UNPACKED = (1, 4)
 
-# The most rows whose sums fit the registers of a level, and so need no tiles.
-_ROWS_IN_REGISTERS = {512: 16, 256: 16, 128: 4}
-
-# Rows this far apart share one set of the first cache, which holds 8 of them beside the weights.
-_CACHE_SET_STRIDE, _ROWS_IN_A_SET = 4096, 8
-
 
 @dataclass(frozen=True)
 class KernelVariant:
-    """A kernel for up to `max_rows` rows (None: any number)."""
+    """Kernels for up to `max_rows` rows (None: any number), which compute the same bits.
+
+    The first is the default, and on every level; another is on those that have such a schedule.
+    """
 
     max_rows: int | None
-    kernel: Kernel
+    candidates: tuple[Kernel, ...]
+
+    @property
+    def kernel(self) -> Kernel:
+        """The default."""
+        return self.candidates[0]
 
 
 def linear_kernels(packing: str, k: int, *, bias: bool) -> tuple[KernelVariant, ...]:
@@ -48,33 +51,38 @@ def linear_kernels(packing: str, k: int, *, bias: bool) -> tuple[KernelVariant, 
     """
     shape = LinearShape(packing, k, bias)
     counts = _ROW_COUNTS if shape.packing.unpack is None else _ROW_COUNTS_UNPACKED
-    few = [
-        KernelVariant(rows, _kernel(shape, f"m{rows}", partial(_few_rows, shape=shape, rows=rows)))
-        for rows in counts
-    ]
-    many = _kernel(shape, "tiles", partial(_any_rows, shape=shape))
-    return (*few, KernelVariant(None, many))
+    return tuple(KernelVariant(rows, _candidates(shape, rows)) for rows in (*counts, None))
 
 
-def _kernel(shape: LinearShape, kind: str, body: "partial[None]") -> Kernel:
-    suffix = "_bias" if shape.bias else ""
+def _candidates(shape: LinearShape, rows: int | None) -> tuple[Kernel, ...]:
+    """Return a kernel for each schedule; those after the first have a letter in their name."""
     packing = shape.packing_name.replace("-", "_")
-    name = f"linear_{packing}_k{shape.k}_{kind}{suffix}"
-    return Kernel(name, shape.slots, body)
+    kind = "tiles" if rows is None else f"m{rows}"
+    suffix = "_bias" if shape.bias else ""
+    counts = {level.name: len(schedules(level, shape, rows)) for level in LEVELS}
+    return tuple(
+        Kernel(
+            f"linear_{packing}_k{shape.k}_{kind}{chr(ord('a') + place) if place else ''}{suffix}",
+            shape.slots,
+            partial(_body, shape=shape, rows=rows, place=place),
+            levels=frozenset(level for level, count in counts.items() if place < count),
+        )
+        for place in range(max(counts.values()))
+    )
 
 
-def _few_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows: int) -> None:
-    thrashing = shape.row_bytes % _CACHE_SET_STRIDE == 0 and rows > _ROWS_IN_A_SET
-    if rows > _ROWS_IN_REGISTERS[level.vector_bits] or thrashing:
-        _any_rows(level, arguments, shape=shape)
-    elif shape.packing.unpack is not None:
-        float_tiles(level, arguments, shape=shape, most_rows=rows)
-    elif shape.is_integer:
-        integer_rows(level, arguments, shape=shape, rows=rows)
-    else:
-        float_rows(level, arguments, shape=shape, rows=rows)
-
-
-def _any_rows(level: Level, arguments: Arguments, *, shape: LinearShape) -> None:
-    tiles = integer_tiles if shape.is_integer else float_tiles
-    tiles(level, arguments, shape=shape)
+def _body(
+    level: Level, arguments: Arguments, *, shape: LinearShape, rows: int | None, place: int
+) -> None:
+    schedule = schedules(level, shape, rows)[place]
+    match schedule:
+        case IntegerTiles():
+            integer_tiles(level, arguments, shape=shape, schedule=schedule)
+        case FloatTiles():
+            float_tiles(level, arguments, shape=shape, schedule=schedule)
+        case IntegerRows():
+            assert rows is not None
+            integer_rows(level, arguments, shape=shape, rows=rows, schedule=schedule)
+        case FloatRows():
+            assert rows is not None
+            float_rows(level, arguments, shape=shape, rows=rows, schedule=schedule)

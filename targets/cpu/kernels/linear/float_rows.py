@@ -11,20 +11,13 @@ from ingot.targets.cpu.levels import Level
 
 from .float_weights import LINE, each_line, weights_of_line
 from .panels import for_panels
+from .schedule import FloatRows
 from .shape import FLOATS, LinearShape, output_of
 
-_UNROLL = 4
 
-
-def _ahead(shape: LinearShape, rows: int) -> int:
-    """Return how many bytes before its load a line is asked for, into the second cache.
-
-    Where arithmetic does not hide memory, the hardware prefetcher does most of it.
-    """
-    return 1024 if rows <= 2 and shape.packing_name == "f32" else 8192
-
-
-def float_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows: int) -> None:
+def float_rows(
+    level: Level, arguments: Arguments, *, shape: LinearShape, rows: int, schedule: FloatRows
+) -> None:
     """Compute the first `rows` rows."""
     span = shape.packing.span
     x = arguments.pointer("x")
@@ -35,14 +28,14 @@ def float_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows: 
         def lines(first: Value, count: int, sums: Sequence[Value]) -> Sequence[Value]:
             for line in range(count):
                 offset = first * LINE + line * LINE
-                weights.prefetch(offset + _ahead(shape, rows), 2)
+                weights.prefetch(offset + schedule.ahead, 2)
                 at = x.at(first * (4 * span) + 4 * span * line)
                 loaded = weights_of_line(shape.packing_name, weights, offset)
                 sums = add_line(level, shape, loaded, at, sums)
             return sums
 
         zero = [constant(FLOATS, 0.0)] * rows
-        sums = each_line(shape.k // span, _UNROLL, zero, lines)
+        sums = each_line(shape.k // span, schedule.unroll, zero, lines)
         sums = add_odd_line(level, shape, weights, x, sums)
         output = output_of(shape, arguments, panel)
         for row, total in enumerate(sums):

@@ -15,41 +15,38 @@ from ingot.targets.cpu.packing import UNPACKED_SPAN
 
 from .float_weights import LINE, each_line, weights_of_line
 from .panels import for_panels
+from .schedule import FloatTiles
 from .shape import FLOATS, LinearShape, output_of
 from .tiles import ROW_BLOCK, begin_tile, finish_tile
 
 K_BLOCK = UNPACKED_SPAN
-_UNROLL = 4
 
 
 def float_tiles(
-    level: Level, arguments: Arguments, *, shape: LinearShape, most_rows: int = ROW_BLOCK
+    level: Level, arguments: Arguments, *, shape: LinearShape, schedule: FloatTiles
 ) -> None:
-    """Compute all rows, of which there are at most `most_rows` where that is below a tile's.
-
-    The last tile may compute rows beyond them, which the buffers have.
-    """
-    rows = min(most_rows, 8 if level.vector_bits == 512 else 4)
+    """Compute all rows; the last tile may compute rows beyond them, which the buffers have."""
     total = arguments.integer("rows")
     with loop(0, total, ROW_BLOCK) as blocks:
         first, count = blocks.index, minimum(total - blocks.index, ROW_BLOCK)
 
         def body(panel: Value, panels: int) -> None:
-            _panels(level, arguments, shape, panel, panels, first, count, rows)
+            _panels(level, arguments, shape, schedule, panel, panels, first, count)
 
-        for_panels(arguments, 3 if level.vector_bits == 512 else 1, body)
+        for_panels(arguments, schedule.panels, body)
 
 
 def _panels(
     level: Level,
     arguments: Arguments,
     shape: LinearShape,
+    schedule: FloatTiles,
     panel: Value,
     panels: int,
     first: Value,
     count: Value,
-    rows: int,
 ) -> None:
+    rows = schedule.rows
     weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
     outputs = [output_of(shape, arguments, panel + i) for i in range(panels)]
     x = arguments.pointer("x").at(first * shape.row_bytes)
@@ -66,7 +63,7 @@ def _panels(
             row = first + tiles.index
             sums = begin_tile(outputs, row, rows, k.equals(0))
             here = x.at(tiles.index * shape.row_bytes + k * 4)
-            ahead = following.at(tiles.index // rows * (K_BLOCK // _UNROLL * LINE))
+            ahead = following.at(tiles.index // rows * (K_BLOCK // schedule.unroll * LINE))
 
             def lines(
                 at: Value,
@@ -77,12 +74,14 @@ def _panels(
                 blocks: list[Pointer] = blocks,
             ) -> Sequence[Value]:
                 for i in range(panels):
-                    ahead.prefetch(at // _UNROLL * LINE + i * shape.panel_bytes, 2)
+                    ahead.prefetch(at // schedule.unroll * LINE + i * shape.panel_bytes, 2)
                 for step in range(steps):
                     sums = _step(level, shape, blocks, here, at + step, sums)
                 return sums
 
-            finish_tile(outputs, row, rows, is_last, each_line(length, _UNROLL, sums, lines))
+            finish_tile(
+                outputs, row, rows, is_last, each_line(length, schedule.unroll, sums, lines)
+            )
 
 
 def _block(

@@ -15,37 +15,34 @@ from ingot.targets.cpu.packing import GROUP
 from .integer_arithmetic import add_rows, dot_group, scale_and_add
 from .integer_weights import Index, for_many_rows, load_codes, load_group, load_scales
 from .panels import for_panels
+from .schedule import IntegerRows
 from .shape import FLOATS, LinearShape, output_of
 
-# Rows, and dot products that wait for their scales, up to which a block of K is written out, by the
-# width of registers.  That keeps loads in the order of memory, but makes larger code that needs
-# more registers, and the more rows there are the less it gains.
-_WRITTEN_OUT = {512: (2, 8), 256: (1, 2), 128: (0, 0)}
 
-# Bytes before its load that a line is asked for, into the second cache.  Where memory alone is
-# waited for, the hardware prefetcher does most of it.
-_AHEAD_OF_BLOCKS, _AHEAD_OF_GROUPS = 1024, 8192
-
-
-def integer_rows(level: Level, arguments: Arguments, *, shape: LinearShape, rows: int) -> None:
+def integer_rows(
+    level: Level, arguments: Arguments, *, shape: LinearShape, rows: int, schedule: IntegerRows
+) -> None:
     """Compute the first `rows` rows."""
 
     def body(panel: Value, _: int) -> None:
         weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
         sums = [constant(FLOATS, 0.0)] * rows
-        most_rows, most_waiting = _WRITTEN_OUT[level.vector_bits]
-        waiting = rows * (shape.packing.span // GROUP)
-        written_out = rows <= most_rows and waiting <= most_waiting
-        over = _over_blocks if written_out else _over_groups
+        over = _over_blocks if schedule.written_out else _over_groups
         output = output_of(shape, arguments, panel)
-        for row, total in enumerate(over(level, shape, weights, arguments.pointer("x"), sums)):
+        x = arguments.pointer("x")
+        for row, total in enumerate(over(level, shape, schedule, weights, x, sums)):
             output.store(row, total)
 
     for_panels(arguments, 1, body)
 
 
 def _over_groups(
-    level: Level, shape: LinearShape, panel: Pointer, x: Pointer, sums: Sequence[Value]
+    level: Level,
+    shape: LinearShape,
+    schedule: IntegerRows,
+    panel: Pointer,
+    x: Pointer,
+    sums: Sequence[Value],
 ) -> Sequence[Value]:
     """Go through K a group at a time."""
     packing = shape.packing
@@ -57,30 +54,35 @@ def _over_groups(
         weights = load_group(level, shape.packing_name, panel, block, place)
         weights = for_many_rows(level, weights)
         for line in range(0, stride, 64):
-            panel.prefetch(block + place * stride + (_AHEAD_OF_GROUPS + line), 2)
+            panel.prefetch(block + place * stride + (schedule.ahead + line), 2)
         rows = _rows_at(shape, x, groups.index, len(sums))
-        # With many registers row after row: the group stays there, beside the sums of all rows.
-        at_once = 1 if level.vector_bits == 512 else 4
-        groups.carry(*add_rows(level, [weights], rows, groups.carried, at_once))
+        groups.carry(*add_rows(level, [weights], rows, groups.carried, schedule.at_once))
     return groups.results
 
 
 def _over_blocks(
-    level: Level, shape: LinearShape, panel: Pointer, x: Pointer, sums: Sequence[Value]
+    level: Level,
+    shape: LinearShape,
+    schedule: IntegerRows,
+    panel: Pointer,
+    x: Pointer,
+    sums: Sequence[Value],
 ) -> Sequence[Value]:
     """Go through K a block at a time."""
     per_block = shape.packing.span // GROUP
     full, rest = divmod(shape.groups, per_block)
     if full:
         with loop(0, full, carried=sums) as blocks:
-            blocks.carry(*_block(level, shape, panel, blocks.index, per_block, x, blocks.carried))
+            at = blocks.index
+            blocks.carry(*_block(level, shape, schedule, panel, at, per_block, x, blocks.carried))
         sums = blocks.results
-    return _block(level, shape, panel, full, rest, x, sums) if rest else sums
+    return _block(level, shape, schedule, panel, full, rest, x, sums) if rest else sums
 
 
 def _block(
     level: Level,
     shape: LinearShape,
+    schedule: IntegerRows,
     panel: Pointer,
     block: Index,
     groups: int,
@@ -100,7 +102,7 @@ def _block(
         rows = _rows_at(shape, x, first + place, len(sums))
         dots.append((codes, rows, [dot_group(level, codes, row) for row in rows]))
         for line in range(place * lines // groups, (place + 1) * lines // groups):
-            panel.prefetch(offset + (_AHEAD_OF_BLOCKS + 64 * line), 2)
+            panel.prefetch(offset + (schedule.ahead + 64 * line), 2)
         keep_memory_order()
     for place, (codes, rows, summed) in enumerate(dots):
         weights = load_scales(level, packing.name, panel, offset, place, codes)

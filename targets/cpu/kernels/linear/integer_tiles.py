@@ -13,89 +13,79 @@ from ingot.targets.cpu.packing import GROUP
 from .integer_arithmetic import add_rows
 from .integer_weights import for_many_rows, load_group
 from .panels import for_panels
+from .schedule import IntegerTiles
 from .scratch_weights import ScratchFormat
 from .shape import LinearShape, output_of
 from .tiles import ROW_BLOCK, begin_tile, finish_tile
 
-GROUP_BLOCK = 16
 
-
-def panels_at_once(level: Level) -> int:
-    """Return how many panels a tile has."""
-    return 3 if level.vector_bits == 512 else 1
-
-
-def tile_rows(level: Level, panels: int) -> int:
-    """Return how many rows a tile of so many panels has; it divides 16, to which buffers are
-    rounded up.
-
-    With 32 registers its sums and dot products fill them.  With 16 wide ones it is larger, so that
-    what is derived from the weights serves more rows.
-    """
-    if level.vector_bits == 512:
-        return 8 if panels == 1 else 4
-    return 16 if level.vector_bits == 256 else 4
-
-
-def integer_tiles(level: Level, arguments: Arguments, *, shape: LinearShape) -> None:
+def integer_tiles(
+    level: Level, arguments: Arguments, *, shape: LinearShape, schedule: IntegerTiles
+) -> None:
     """Compute all rows; the last tile may compute rows beyond them, which the buffers have."""
     total = arguments.integer("rows")
     with loop(0, total, ROW_BLOCK) as blocks:
         first, count = blocks.index, minimum(total - blocks.index, ROW_BLOCK)
 
         def body(panel: Value, panels: int) -> None:
-            _panels(level, arguments, shape, panel, panels, first, count)
+            _panels(level, arguments, shape, schedule, panel, panels, first, count)
 
-        for_panels(arguments, panels_at_once(level), body)
+        for_panels(arguments, schedule.panels, body)
 
 
 def _panels(
     level: Level,
     arguments: Arguments,
     shape: LinearShape,
+    schedule: IntegerTiles,
     panel: Value,
     panels: int,
     first: Value,
     count: Value,
 ) -> None:
-    rows = tile_rows(level, panels)
-    at_once = rows if level.vector_bits == 512 else 4
+    rows = schedule.rows if panels == schedule.panels else schedule.rows_of_one
     per_block = shape.packing.span // GROUP
     weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
     outputs = [output_of(shape, arguments, panel + i) for i in range(panels)]
     x = arguments.pointer("x").at(first * shape.row_bytes)
-    with loop(0, shape.groups, GROUP_BLOCK) as k_blocks:
+    with loop(0, shape.groups, schedule.groups) as k_blocks:
         group = k_blocks.index
-        groups = minimum(constant(I64, shape.groups) - group, GROUP_BLOCK)
+        groups = minimum(constant(I64, shape.groups) - group, schedule.groups)
         at = weights.at(group // per_block * shape.packing.block_bytes)
-        kept = _unpack(level, shape, at, panels, groups, arguments.scratch)
-        is_first, is_last = group.equals(0), (group + GROUP_BLOCK) >= shape.groups
+        kept = _unpack(level, shape, schedule, at, panels, groups, arguments.scratch)
+        is_first, is_last = group.equals(0), (group + schedule.groups) >= shape.groups
         following = select(
             is_last,
             constant(I64, panels * shape.panel_bytes),
-            (group + GROUP_BLOCK) // per_block * shape.packing.block_bytes,
+            (group + schedule.groups) // per_block * shape.packing.block_bytes,
         )
         with loop(0, count, rows) as tiles:
             row = first + tiles.index
             sums = begin_tile(outputs, row, rows, is_first)
             activations = x.at(tiles.index * shape.row_bytes + group * ROUNDED_GROUP_BYTES)
-            ahead = weights.at(following + tiles.index // rows * (GROUP_BLOCK * 64))
+            ahead = weights.at(following + tiles.index // rows * (schedule.groups * 64))
             with loop(0, groups, carried=sums) as each:
                 for i in range(panels):
                     ahead.at(i * shape.panel_bytes).prefetch(each.index * 64, 2)
                 entries = [
-                    arguments.scratch.at((each.index + i * GROUP_BLOCK) * kept.entry_bytes)
+                    arguments.scratch.at((each.index + i * schedule.groups) * kept.entry_bytes)
                     for i in range(panels)
                 ]
                 here = activations.at(each.index * ROUNDED_GROUP_BYTES)
                 at_rows = [here.at(row * shape.row_bytes) for row in range(rows)]
                 groups_here = [kept.restore(entry) for entry in entries]
-                each.carry(*add_rows(level, groups_here, at_rows, each.carried, at_once))
+                each.carry(*add_rows(level, groups_here, at_rows, each.carried, schedule.at_once))
             finish_tile(outputs, row, rows, is_last, each.results)
 
 
 def _unpack(
-    level: Level, shape: LinearShape, weights: Pointer, panels: int, groups: Value, to: Pointer
+    level: Level,
+    shape: LinearShape,
+    schedule: IntegerTiles,
+    weights: Pointer,
+    panels: int,
+    groups: Value,
+    to: Pointer,
 ) -> ScratchFormat:
     per_block = shape.packing.span // GROUP
     kept: ScratchFormat | None = None
@@ -107,7 +97,7 @@ def _unpack(
                 loaded = load_group(level, shape.packing_name, panel, offset, place)
                 loaded = for_many_rows(level, loaded)
                 kept = ScratchFormat(loaded)
-                entry = blocks.index * per_block + (place + i * GROUP_BLOCK)
+                entry = blocks.index * per_block + (place + i * schedule.groups)
                 kept.save(loaded, to.at(entry * kept.entry_bytes))
     assert kept is not None
     return kept

@@ -1,0 +1,113 @@
+"""Schedules of the linear kernels: how one goes through its work, never what it computes.
+
+All schedules of a kernel give the same bits, so any may serve.  Which is fastest depends on the
+processor: a level lists those that win on some, its default first, and the runtime measures them.
+"""
+
+from dataclasses import dataclass, replace
+
+from ingot.targets.cpu.levels import Level
+from ingot.targets.cpu.packing import GROUP
+
+from .shape import LinearShape
+
+
+@dataclass(frozen=True)
+class IntegerRows:
+    """A few rows of rounded activations: weights stream from memory once.
+
+    `ahead` is how many bytes before its load a line is asked for, into the second cache.
+    `written_out` takes K a block at a time, all dot products before the scales: loads in the order
+    of memory, but larger code that needs more registers.  Of `at_once` rows all sums take one quad
+    of K, then the next.
+    """
+
+    ahead: int = 8192
+    written_out: bool = False
+    at_once: int = 1
+
+
+@dataclass(frozen=True)
+class IntegerTiles:
+    """Any number of rows: `groups` of K of some panels are unpacked once, tiles of rows reuse them.
+
+    A tile has `panels` by `rows`, or one panel by `rows_of_one` where panels are left over; both
+    divide 16, to which buffers are rounded up.  `at_once` is as for few rows.
+    """
+
+    panels: int
+    rows: int
+    rows_of_one: int
+    at_once: int
+    groups: int = 16
+
+
+@dataclass(frozen=True)
+class FloatRows:
+    """A few rows of float activations; `ahead` is as for integers, `unroll` lines are a turn."""
+
+    ahead: int
+    unroll: int = 4
+
+
+@dataclass(frozen=True)
+class FloatTiles:
+    """Any number of rows of float activations: a tile has `panels` by `rows`."""
+
+    panels: int
+    rows: int
+    unroll: int = 4
+
+
+Schedule = IntegerRows | IntegerTiles | FloatRows | FloatTiles
+
+# The most rows whose sums fit the registers of a level, and so need no tiles.
+_ROWS_IN_REGISTERS = {512: 16, 256: 16, 128: 4}
+
+# Rows this far apart share one set of the first cache, which holds 8 of them beside the weights.
+_CACHE_SET_STRIDE, _ROWS_IN_A_SET = 4096, 8
+
+# Rows, and dot products that wait for their scales, up to which writing out gains.
+_WRITTEN_OUT = {512: (2, 8), 256: (1, 2), 128: (0, 0)}
+
+_INTEGER_TILES = {
+    512: (IntegerTiles(panels=3, rows=4, rows_of_one=8, at_once=8),),
+    # With 16 wide registers a tile is larger than they are, so that what is derived from the
+    # weights serves more rows.
+    256: (IntegerTiles(panels=1, rows=16, rows_of_one=16, at_once=4),),
+    128: (IntegerTiles(panels=1, rows=4, rows_of_one=4, at_once=4),),
+}
+_FLOAT_TILES = {
+    512: (FloatTiles(panels=3, rows=8),),
+    256: (FloatTiles(panels=1, rows=4),),
+    128: (FloatTiles(panels=1, rows=4),),
+}
+
+
+def schedules(level: Level, shape: LinearShape, rows: int | None) -> tuple[Schedule, ...]:
+    """Return the schedules of the kernel for up to `rows` rows (None: any), the default first."""
+    if rows is None or _needs_tiles(level, shape, rows):
+        tiles = _INTEGER_TILES if shape.is_integer else _FLOAT_TILES
+        return tiles[level.vector_bits]
+    if shape.packing.unpack is not None:
+        tiled = _FLOAT_TILES[level.vector_bits]
+        return tuple(replace(tile, rows=min(rows, tile.rows)) for tile in tiled)
+    return _integer_rows(level, shape, rows) if shape.is_integer else _float_rows(shape, rows)
+
+
+def _needs_tiles(level: Level, shape: LinearShape, rows: int) -> bool:
+    thrashing = shape.row_bytes % _CACHE_SET_STRIDE == 0 and rows > _ROWS_IN_A_SET
+    return rows > _ROWS_IN_REGISTERS[level.vector_bits] or thrashing
+
+
+def _integer_rows(level: Level, shape: LinearShape, rows: int) -> tuple[Schedule, ...]:
+    most_rows, most_waiting = _WRITTEN_OUT[level.vector_bits]
+    if rows <= most_rows and rows * (shape.packing.span // GROUP) <= most_waiting:
+        return (IntegerRows(ahead=1024, written_out=True),)
+    # With many registers row after row: the group stays there, beside the sums of all rows.
+    return (IntegerRows(at_once=1 if level.vector_bits == 512 else 4),)
+
+
+def _float_rows(shape: LinearShape, rows: int) -> tuple[Schedule, ...]:
+    # Where arithmetic does not hide memory, the hardware prefetcher does most of it.
+    return (FloatRows(ahead=1024 if rows <= 2 and shape.packing_name == "f32" else 8192),)
