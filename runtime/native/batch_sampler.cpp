@@ -1,7 +1,6 @@
 #include "batch_sampler.h"
 
 #include <atomic>
-#include <string>
 
 #include "error.h"
 
@@ -12,8 +11,7 @@ struct Work {
   const std::vector<const SamplerState *> &states;
   const float *logits;
   std::int64_t row_stride;
-  std::vector<Sampled> results;
-  std::vector<std::string> errors;
+  SampledRows sampled;
   std::atomic<std::size_t> next{0};
 
   // A function of the team must not throw: what went wrong is kept for the caller.
@@ -22,9 +20,9 @@ struct Work {
       const float *begin = logits + static_cast<std::int64_t>(row) * row_stride;
       const SamplerState &state = *states[row];
       try {
-        results[row] = state.sample({begin, static_cast<std::size_t>(state.vocab_size())});
+        sampled.results[row] = state.sample({begin, static_cast<std::size_t>(state.vocab_size())});
       } catch (const std::exception &error) {
-        errors[row] = error.what();
+        sampled.errors[row] = error.what();
       }
     }
   }
@@ -32,17 +30,25 @@ struct Work {
 
 }  // namespace
 
-std::vector<Sampled> BatchSampler::sample(const std::vector<const SamplerState *> &states,
-                                          const float *logits, std::int64_t row_stride) {
-  Work work{states, logits, row_stride, std::vector<Sampled>(states.size()),
-            std::vector<std::string>(states.size())};
+SampledRows sample_rows(ThreadTeam &team, const std::vector<const SamplerState *> &states,
+                        const float *logits, std::int64_t row_stride) {
+  Work work{states,
+            logits,
+            row_stride,
+            {std::vector<Sampled>(states.size()), std::vector<std::string>(states.size())}};
   if (states.size() <= 1)
     work.run();
   else
-    team_.run([](void *context, int) { static_cast<Work *>(context)->run(); }, &work);
+    team.run([](void *context, int) { static_cast<Work *>(context)->run(); }, &work);
+  return std::move(work.sampled);
+}
+
+std::vector<Sampled> BatchSampler::sample(const std::vector<const SamplerState *> &states,
+                                          const float *logits, std::int64_t row_stride) {
+  SampledRows sampled = sample_rows(team_, states, logits, row_stride);
   for (std::size_t row = 0; row < states.size(); ++row)
-    if (!work.errors[row].empty()) fail("row ", row, ": ", work.errors[row]);
-  return std::move(work.results);
+    if (!sampled.errors[row].empty()) fail("row ", row, ": ", sampled.errors[row]);
+  return std::move(sampled.results);
 }
 
 }  // namespace ingot

@@ -1,10 +1,13 @@
-// Python: Plan and its parts as constructors with keywords, Executor.
+// Python: Plan and its parts as constructors with keywords, Executor, Decoded.
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+
 #include "bindings.h"
+#include "decode.h"
 #include "error.h"
 #include "executor.h"
 
@@ -16,6 +19,7 @@ namespace {
 
 using Array1 = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Array2 = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using EndIds = std::vector<std::vector<std::int32_t>>;
 using LogitsArray = nb::ndarray<nb::numpy, float, nb::ndim<2>, nb::device::cpu>;
 
 template <typename Array>
@@ -25,6 +29,20 @@ std::span<const std::int32_t> span_of(const Array &array) {
 
 // The executor as Python holds it: close() lets it go while the object lives on.
 class ClosableExecutor {
+  // Under the GIL but for `work` itself, so that `running_` needs no lock.
+  template <typename Work>
+  auto exclusively(Work work) {
+    Executor &executor = get();
+    if (running_) fail("a step is already running");
+    running_ = true;
+    struct Reset {
+      bool &flag;
+      ~Reset() { flag = false; }
+    } const reset{running_};
+    const nb::gil_scoped_release release;
+    return work(executor);
+  }
+
  public:
   ClosableExecutor(const Plan &plan, std::int64_t max_step_tokens, std::int64_t pages,
                    std::int64_t state_slots, int threads)
@@ -50,7 +68,7 @@ class ClosableExecutor {
                       span_of(row_ids),
                       span_of(token_types),
                       span_of(state_slots)};
-    const Logits logits = run(get(), batch);
+    const Logits logits = exclusively([&](Executor &executor) { return executor.step(batch); });
     auto *owner = new std::shared_ptr<MappedMemory>(logits.owner);
     const nb::capsule capsule(owner, [](void *pointer) noexcept {
       delete static_cast<std::shared_ptr<MappedMemory> *>(pointer);
@@ -60,22 +78,29 @@ class ClosableExecutor {
                         static_cast<std::size_t>(get().limits().width)},
                        capsule, {logits.row_stride, 1});
   }
+  Decoded decode(const Array1 &token_ids, const Array1 &positions, const Array2 &block_tables,
+                 const Array1 &state_slots, const EndIds &end_ids,
+                 std::vector<SamplerState *> states, std::int64_t steps, double seconds) {
+    if (std::ranges::count(states, nullptr)) fail("a state is None");
+    if (block_tables.shape(0) != states.size()) fail("a burst needs a block table a sequence");
+    const DecodeBatch batch{span_of(token_ids),
+                            span_of(positions),
+                            span_of(block_tables),
+                            static_cast<std::int64_t>(block_tables.shape(1)),
+                            span_of(state_slots),
+                            end_ids,
+                            std::move(states),
+                            steps,
+                            seconds};
+    return exclusively(
+        [&](Executor &executor) { return ingot::decode(executor, batch, interrupted_); });
+  }
+  void interrupt(bool on) { interrupted_ = on; }
 
  private:
-  // Under the GIL but for the step itself, so that `running_` needs no lock.
-  Logits run(Executor &executor, const Batch &batch) {
-    if (running_) fail("a step is already running");
-    running_ = true;
-    struct Reset {
-      bool &flag;
-      ~Reset() { flag = false; }
-    } const reset{running_};
-    const nb::gil_scoped_release release;
-    return executor.step(batch);
-  }
-
   std::unique_ptr<Executor> executor_;
   bool running_ = false;
+  std::atomic<bool> interrupted_{false};
 };
 
 void bind_plan(nb::module_ &module) {
@@ -141,6 +166,10 @@ std::vector<std::pair<std::string, double>> profile_of(ClosableExecutor &executo
 
 void bind_executor(nb::module_ &module) {
   bind_plan(module);
+  nb::class_<Decoded>(module, "Decoded")
+      .def_ro("steps", &Decoded::steps)
+      .def_ro("times", &Decoded::times)
+      .def_ro("errors", &Decoded::errors);
   nb::class_<ClosableExecutor>(module, "Executor")
       .def(nb::init<const Plan &, std::int64_t, std::int64_t, std::int64_t, int>(), "plan"_a,
            "max_step_tokens"_a, "pages"_a, "state_slots"_a, "threads"_a)
@@ -148,6 +177,11 @@ void bind_executor(nb::module_ &module) {
            nb::arg("positions").noconvert(), nb::arg("starts").noconvert(),
            nb::arg("block_tables").noconvert(), nb::arg("row_ids").noconvert(),
            nb::arg("token_types").noconvert(), nb::arg("state_slots").noconvert())
+      .def("decode", &ClosableExecutor::decode, nb::kw_only(),
+           nb::arg("token_ids").noconvert(), nb::arg("positions").noconvert(),
+           nb::arg("block_tables").noconvert(), nb::arg("state_slots").noconvert(), "end_ids"_a,
+           "states"_a, "steps"_a, "seconds"_a)
+      .def("interrupt", &ClosableExecutor::interrupt, "on"_a)
       .def("close", &ClosableExecutor::close)
       .def_prop_ro("threads", [](ClosableExecutor &self) { return self.get().threads(); })
       .def_prop_ro("max_step_tokens",

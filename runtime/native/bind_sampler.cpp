@@ -32,9 +32,9 @@ Sampled sample_row(const SamplerState &state, const Row &logits) {
   return state.sample({logits.data(), logits.size()});
 }
 
-std::vector<Sampled> sample_rows(BatchSampler &sampler,
-                                 const std::vector<const SamplerState *> &states,
-                                 const Rows &logits) {
+std::vector<Sampled> sample_batch(BatchSampler &sampler,
+                                  const std::vector<const SamplerState *> &states,
+                                  const Rows &logits) {
   if (logits.shape(0) != states.size())
     fail(logits.shape(0), " rows of logits for ", states.size(), " states");
   if (logits.shape(0) == 0) return {};
@@ -73,7 +73,7 @@ void bind_sampler(nb::module_ &module) {
       .def_prop_ro("observed", &SamplerState::observed);
   nb::class_<BatchSampler>(module, "Sampler")
       .def(nb::init<int>(), "threads"_a = 1)
-      .def("sample", &sample_rows, "states"_a, nb::arg("logits").noconvert());
+      .def("sample", &sample_batch, "states"_a, nb::arg("logits").noconvert());
 }
 
 }  // namespace ingot

@@ -45,6 +45,7 @@ class Executor {
   Logits step(const Batch &batch);
 
   int threads() const { return team_.size(); }
+  ThreadTeam &team() { return team_; }  // for work between steps
   const StepLimits &limits() const { return limits_; }
   void set_profiling(bool on) { profiling_ = on; }
   std::vector<LaunchTime> last_profile() const { return profile_; }
