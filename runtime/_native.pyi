@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 class Error(ValueError): ...
 
 def cpu_level() -> str:
-    """The highest level of the CPU target that this machine runs: avx512, avx2 or generic."""
+    """The highest level that this machine runs: avx512bf16, avx512, avx2 or generic."""
+
+def bf16_speed() -> float:
+    """Products a second by `vdpbf16ps` over those by FMA of float32; 0 without the instruction."""
 
 class ThreadTeam:
     def __init__(self, size: int) -> None: ...
@@ -115,6 +118,20 @@ class Executor:
         state_slots: NDArray[np.int32],
     ) -> NDArray[np.float32]:
         """Run a step; the arrays are contiguous.  Returns a view that the next step overwrites."""
+    def decode(
+        self,
+        *,
+        token_ids: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        block_tables: NDArray[np.int32],
+        state_slots: NDArray[np.int32],
+        end_ids: Sequence[Sequence[int]],
+        states: Sequence[SamplerState],
+        steps: int,
+        seconds: float,
+    ) -> Decoded:
+        """Decode up to `steps` steps; see `DecodeBatch` in executor.py."""
+    def interrupt(self, on: bool) -> None: ...
     def close(self) -> None: ...
     @property
     def threads(self) -> int: ...
@@ -164,6 +181,19 @@ class SamplerState:
         """Add a token to the output: the next draw takes the seed's next number."""
     @property
     def observed(self) -> int: ...
+
+class Decoded:
+    """What a burst of decode steps has sampled."""
+
+    @property
+    def steps(self) -> list[list[Sampled]]:
+        """Of each step, of each sequence."""
+    @property
+    def times(self) -> list[float]:
+        """When the tokens of each step were known; `time.monotonic`."""
+    @property
+    def errors(self) -> list[str]:
+        """Why sampling failed in the last step, of each sequence; empty where it did not."""
 
 class Sampler:
     """Samples rows side by side on a team of threads."""

@@ -1,6 +1,9 @@
 """The CPU as an executor: an artifact's plan and kernels, run by the native thread team."""
 
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +13,12 @@ from ingot.errors import ArtifactError, UsageError
 from . import _native
 from .artifact import Artifact
 from .artifact_format import CPU_KERNELS, CPU_PLAN
-from .cpu_level import choose_level
-from .executor import Int32Array, Limits, StepBatch
+from .cpu_level import BASES, choose_level
+from .executor import DecodeBatch, Int32Array, Limits, StepBatch
 from .kernels import Kernels
 from .machine import available_memory, usable_threads
 from .plan import PlanFile
+from .tuning import Choices, Subject, choose
 
 KV_SHARE = 0.25
 """Share of the available memory that the KV cache takes by default; it is touched as it fills."""
@@ -30,6 +34,7 @@ class NativeExecutor:
     `threads` defaults to the CPUs that the process may use.  The KV cache has `kv_pages` pages, or
     what fits `kv_memory` bytes, or a quarter of the available memory.  A model with state holds
     that of `state_slots` sequences: by default 64, or as many as fit a quarter of the memory.
+    `choices` says which kernels serve how many rows: by default the fastest here (`tuning`).
     Raises `ArtifactError` where the artifact has no sound plan for this CPU, `UsageError` where the
     memory holds no page.
     """
@@ -43,20 +48,17 @@ class NativeExecutor:
         kv_pages: int | None = None,
         kv_memory: int | None = None,
         state_slots: int | None = None,
+        choices: Choices | None = None,
     ) -> None:
         self.level = choose_level(_carried_levels(artifact))
         plan_file = PlanFile.parse(artifact.read_json(CPU_PLAN), f"{artifact.path}/{CPU_PLAN}")
-        object_name = CPU_KERNELS.format(level=self.level)
         self._artifact = artifact  # the plan holds addresses of its weights
-        self._kernels = Kernels(
-            artifact.read_bytes(object_name),
-            plan_file.symbols,
-            where=f"{artifact.path}/{object_name}",
-        )
+        self._kernels = _kernels(artifact, self.level, plan_file)
         pages = kv_pages if kv_pages is not None else _pages(plan_file, kv_memory)
         slots = _state_slots(plan_file, state_slots)
-        plan = plan_file.resolve(self._kernels.addresses, artifact.weights)
         team = usable_threads() if threads is None else threads
+        self.choices = self._choose(plan_file, team) if choices is None else choices
+        plan = plan_file.resolve(self._kernels.addresses, artifact.weights, self.choices)
         try:
             self._native = _native.Executor(plan, max_step_tokens, pages, slots, team)
         except ValueError as error:
@@ -65,6 +67,24 @@ class NativeExecutor:
             ) from error
         self.threads = self._native.threads
         self.limits = _limits(plan_file, pages, slots, self._native.max_step_tokens)
+
+    def _choose(self, plan: PlanFile, threads: int) -> Choices:
+        """Return the choice of kernels that is the fastest on this machine."""
+        objects = [level for level in (self.level, BASES.get(self.level)) if level is not None]
+        files = self._artifact.manifest["files"]
+        subject = Subject(
+            plan.document,
+            self._artifact.weights,
+            plan.families(self._kernels.symbols),
+            self.level,
+            json.dumps([files[CPU_KERNELS.format(level=level)] for level in objects]),
+        )
+
+        def resolve(document: Mapping[str, Any]) -> _native.Plan:
+            trial = PlanFile(document, plan.where)
+            return trial.resolve(self._kernels.addresses, self._artifact.weights)
+
+        return choose(subject, resolve, threads)
 
     def step(self, batch: StepBatch) -> NDArray[np.float32]:
         """Run one step; returns `[R, width]`, whose rows may be further apart than that."""
@@ -77,6 +97,23 @@ class NativeExecutor:
             _contiguous(batch.token_types),
             _contiguous(batch.state_slots),
         )
+
+    def decode(self, batch: DecodeBatch) -> _native.Decoded:
+        """See `DecodingExecutor`."""
+        return self._native.decode(
+            token_ids=_contiguous(batch.token_ids),
+            positions=_contiguous(batch.positions),
+            block_tables=_contiguous(batch.block_tables),
+            state_slots=_contiguous(batch.state_slots),
+            end_ids=batch.end_ids,
+            states=batch.samplers,
+            steps=batch.steps,
+            seconds=batch.seconds,
+        )
+
+    def interrupt(self, on: bool) -> None:
+        """See `DecodingExecutor`."""
+        self._native.interrupt(on)
 
     def close(self) -> None:
         """Release arena, KV cache and threads; a view of logits stays readable."""
@@ -93,6 +130,18 @@ class NativeExecutor:
 
 def _contiguous(array: Int32Array) -> Int32Array:
     return np.ascontiguousarray(array)
+
+
+def _kernels(artifact: Artifact, level: str, plan: PlanFile) -> Kernels:
+    name = CPU_KERNELS.format(level=level)
+    base = BASES.get(level)
+    return Kernels(
+        artifact.read_bytes(name),
+        plan.symbols,
+        alternatives=plan.alternatives,
+        base=None if base is None else artifact.read_bytes(CPU_KERNELS.format(level=base)),
+        where=f"{artifact.path}/{name}",
+    )
 
 
 def _carried_levels(artifact: Artifact) -> set[str]:

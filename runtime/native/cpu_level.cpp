@@ -10,7 +10,7 @@ const char *cpu_level() {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512vnni");
-  if (avx2 && avx512) return "avx512";
+  if (avx2 && avx512) return __builtin_cpu_supports("avx512bf16") ? "avx512bf16" : "avx512";
   if (avx2) return "avx2";
 #endif
   return "generic";

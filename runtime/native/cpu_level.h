@@ -3,7 +3,8 @@
 
 namespace ingot {
 
-// "avx512", "avx2" or "generic": the highest level whose instructions the CPU and the system support.
+// "avx512bf16", "avx512", "avx2" or "generic": the highest level whose instructions the CPU and the
+// system support.
 const char *cpu_level();
 
 }  // namespace ingot

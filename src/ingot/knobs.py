@@ -50,13 +50,16 @@ DUMP: Knob[Path | None] = Knob("INGOT_DUMP", Path, None, "a folder for numbered 
 
 
 def _cpu_level(text: str) -> str:
-    if text not in ("generic", "avx2", "avx512"):
-        raise ValueError("expected generic, avx2 or avx512")
+    if text not in ("generic", "avx2", "avx512", "avx512bf16"):
+        raise ValueError("expected generic, avx2, avx512 or avx512bf16")
     return text
 
 
 CPU_LEVEL: Knob[str | None] = Knob(
-    "INGOT_CPU_LEVEL", _cpu_level, None, "generic, avx2 or avx512: run these kernels, not the best"
+    "INGOT_CPU_LEVEL",
+    _cpu_level,
+    None,
+    "generic, avx2, avx512 or avx512bf16: run these kernels, not the best",
 )
 MODELS = Knob(
     "INGOT_MODELS",
@@ -68,5 +71,16 @@ CACHE_DIR = Knob(
     "INGOT_CACHE_DIR",
     Path,
     Path("~/.cache/ingot"),
-    "a folder for compiled programs, which a second compile or start then takes from it",
+    "a folder for compiled programs and for choices of kernels, which a later start takes from it",
+)
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError("expected on or off")
+    return text == "on"
+
+
+TUNING = Knob(
+    "INGOT_TUNING", _switch, True, "on or off: choose kernels by a measurement of 0.3 s at first load"
 )

@@ -47,9 +47,17 @@ def compile_kernels(kernels: Sequence[Kernel], level: Level, *, in_process: bool
 
 
 def compile_levels(kernels: Sequence[Kernel], levels: Sequence[Level]) -> dict[str, bytes]:
-    """Compile kernels for several levels, two at a time; return the objects by level name."""
+    """Compile kernels for several levels, two at a time; return the objects by level name.
+
+    The object of a level that has a base holds what differs from the base's, and what that calls.
+    """
+
+    def compile_level(level: Level) -> bytes:
+        own = kernels if level.base is None else [one for one in kernels if one.bf16]
+        return compile_kernels(own, level)
+
     with ThreadPoolExecutor(max_workers=2) as pool:
-        objects = pool.map(lambda level: compile_kernels(kernels, level), levels)
+        objects = pool.map(compile_level, levels)
         return {level.name: code for level, code in zip(levels, objects, strict=True)}
 
 

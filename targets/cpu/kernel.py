@@ -58,7 +58,8 @@ class Kernel:
 
     The name is the symbol in the object file: two kernels of one name must compute the same.
     `needs` are kernels that the body calls: whoever compiles this one compiles those too.
-    `levels` are the names of those that have it; empty: all.
+    `levels` are the names of those that have it; empty: all.  `bf16` says that the code depends on
+    `Level.bf16_dot`: the objects of levels with a base hold such kernels only.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Kernel:
     body: Callable[[Level, Arguments], None]
     needs: tuple["Kernel", ...] = ()
     levels: frozenset[str] = frozenset()
+    bf16: bool = False
 
     def emit(self, level: Level) -> None:
         """Add the function to the module at the current insertion point."""

@@ -1,5 +1,6 @@
-"""The CPU target: x86-64 at three levels of its instruction set."""
+"""The CPU target: x86-64 at four levels of its instruction set."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from ingot.targets.settings import STEP_SETTINGS
 
 from .codegen import compile_levels
 from .kernel import Kernel
-from .levels import LEVELS, level_named
+from .levels import LEVELS, Level
 from .lower import find_lowering, lower
 from .lowering.weights import COLUMNS, PLAIN, VECTOR
 from .packing import pack_columns, pack_vector, packing_named
@@ -56,16 +57,27 @@ def _kv_dtype(build: Build) -> KvDtype:
 
 def _generate(build: Build) -> Build:
     assert build.program is not None
-    names = build.settings.levels or tuple(level.name for level in LEVELS)
     kernels = [kernel for kernel in build.program.kernels if isinstance(kernel, Kernel)]
-    objects = compile_levels(kernels, [level_named(name) for name in names])
+    objects = compile_levels(kernels, _levels(build.settings.levels, kernels))
     files = {f"targets/cpu/kernels-{name}.o": code for name, code in objects.items()}
     return replace(
         build,
-        settings=replace(build.settings, levels=tuple(names)),
+        settings=replace(build.settings, levels=tuple(objects)),
         files={**build.files, **files},
         notes={"kernels": [kernel.name for kernel in kernels]},
     )
+
+
+def _levels(wanted: Sequence[str], kernels: Sequence[Kernel]) -> list[Level]:
+    """Return the levels to compile for, with their bases; all, where no names are given.
+
+    A level with a base is left out where no kernel differs from the base's.
+    """
+    chosen = [level for level in LEVELS if not wanted or level.name in wanted]
+    needed = {level.base or level.name for level in chosen}
+    if any(kernel.bf16 for kernel in kernels):
+        needed |= {level.name for level in chosen}
+    return [level for level in LEVELS if level.name in needed]
 
 
 def _pack(weight: PackedWeight, value: Any) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ def entry(name: str, value: str) -> EntryPoint:
 
 def test_the_cpu_is_a_folder() -> None:
     target = find_target("cpu")
-    assert target.levels == ("generic", "avx2", "avx512")
+    assert target.levels == ("generic", "avx2", "avx512", "avx512bf16")
     assert [stage.name for stage in target.stages] == ["passes", "lower", "kernels"]
 
 

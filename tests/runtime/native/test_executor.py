@@ -290,6 +290,8 @@ def test_the_level(
     assert NativeExecutor(artifact, kv_pages=1).level == "generic"
     monkeypatch.setattr("ingot.runtime._native.cpu_level", lambda: "avx512")
     assert NativeExecutor(artifact, kv_pages=1).level == "avx512"
+    monkeypatch.setattr("ingot.runtime._native.cpu_level", lambda: "avx512bf16")
+    assert NativeExecutor(artifact, kv_pages=1).level == "avx512"
     monkeypatch.setenv("INGOT_CPU_LEVEL", "generic")
     assert NativeExecutor(artifact, kv_pages=1).level == "generic"
     for level, message in (("avx2", "kernels for avx2 cannot be used"), ("sse", "expected")):
