@@ -7,6 +7,7 @@ the table.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint
 
 import torch
@@ -14,13 +15,29 @@ from torch import Tensor
 
 from ingot.errors import UnsupportedError
 from ingot.extensions import Group, Owner
-from ingot.ir import CustomEncoding, Encoding, Offset, QuantTensor
+from ingot.ir import CustomEncoding, Encoding, QuantTensor
 
 from .build import Pointer
+from .integer_layout import GROUP, LANES, IntegerLayout
+from .integer_packing import INTEGER_LAYOUTS, integer_packing_name, pack_integers
 from .levels import Level
 
-LANES = 16
-GROUP = 32
+__all__ = [
+    "EXTENSIONS",
+    "GROUP",
+    "LANES",
+    "PACKINGS",
+    "UNPACKED_SPAN",
+    "IntegerLayout",
+    "Packing",
+    "Weight",
+    "pack_columns",
+    "pack_vector",
+    "packing_for",
+    "packing_named",
+    "registered_packing",
+]
+
 UNPACKED_SPAN = 128
 """Elements of K that kernels unpack at once: spans of packings of other distributions divide it."""
 
@@ -39,7 +56,8 @@ class Packing:
     A block of `span` elements of K takes `block_bytes`; `tail_bytes` follow the blocks of K of
     every block of N.  `pack_rows` lays out rows whose number is a multiple of 16.  `unpack`, which
     the packings of other distributions have, builds the code that brings a block back: from its
-    address to another, at which it stores the float32 weights of 16 outputs for each k.
+    address to another, at which it stores the float32 weights of 16 outputs for each k.  `layout`
+    says what a block of one of our integer packings holds.
     """
 
     name: str
@@ -48,6 +66,7 @@ class Packing:
     tail_bytes: int
     pack_rows: Callable[[Weight, int], Tensor]
     unpack: Callable[[Level, Pointer, Pointer], None] | None = None
+    layout: IntegerLayout | None = None
 
     def blocks(self, k: int) -> int:
         """Return the number of blocks along K."""
@@ -145,9 +164,7 @@ def _integer_packing(encoding: Encoding) -> str:
             f"{encoding} is an encoding of activations, not of weights",
             hint="Choose one of the int4 and int8 weight encodings.",
         )
-    if encoding.bits == 8:
-        return "q8g" if encoding.group else "q8c"
-    return "q4m" if encoding.offset is Offset.MINIMUM else "q4z"
+    return integer_packing_name(encoding)
 
 
 def _row_chunks(weight: Weight) -> Iterator[tuple[int, Weight]]:
@@ -161,107 +178,43 @@ def _row_chunks(weight: Weight) -> Iterator[tuple[int, Weight]]:
             yield start, weight[start : start + step]
 
 
-def _padded(rows: Tensor, columns: int, fill: int = 0) -> Tensor:
+def _padded(rows: Tensor, columns: int) -> Tensor:
     """Return `rows` `[n, k]` padded to a multiple of 16 rows and to `columns`."""
     n, k = rows.shape
-    return torch.nn.functional.pad(rows, (0, columns - k, 0, -n % LANES), value=fill)
+    return torch.nn.functional.pad(rows, (0, columns - k, 0, -n % LANES))
 
 
-def _quads(rows: Tensor) -> Tensor:
-    """`[n, k]` bytes to `[panels, groups, quads 8, lanes 16, 4]`."""
-    n, k = rows.shape
-    return rows.view(n // LANES, LANES, k // GROUP, GROUP // 4, 4).permute(0, 2, 3, 1, 4)
-
-
-def _per_group(values: Tensor, weight: QuantTensor, columns: int) -> Tensor:
-    """Scales or offsets `[n, groups]` to `[panels, groups of 32, lanes]`."""
-    size = weight.encoding.group_size(weight.shape[-1])
-    spread = values.repeat_interleave(size // GROUP, dim=1)[:, : columns // GROUP]
-    rows = _padded(spread, columns // GROUP)
-    return rows.view(-1, LANES, columns // GROUP).transpose(1, 2).contiguous()
-
-
-def _bytes(values: Tensor, *shape: int) -> Tensor:
-    return values.contiguous().view(torch.uint8).view(*shape)
-
-
-def _nibbles(weight: QuantTensor, columns: int) -> Tensor:
-    """Codes to `[panels, groups, 256]`: quad j in the low, quad j + 4 in the high nibbles."""
-    quads = _quads(_padded(weight.values, columns))
-    packed = quads[:, :, :4] | (quads[:, :, 4:] << 4)
-    return packed.reshape(packed.shape[0], packed.shape[1], 256)
-
-
-def _zero_points(weight: QuantTensor) -> Tensor:
-    if weight.offsets is None:
-        return torch.full(weight.scales.shape, 8, dtype=torch.uint8)
-    assert int(weight.offsets.max()) <= 15, "zero points of int4 are 0..15"
-    return weight.offsets
-
-
-def _pack_q4z(weight: Weight, columns: int) -> Tensor:
-    assert isinstance(weight, QuantTensor) and weight.encoding.bits == 4
-    nibbles = _nibbles(weight, columns)
-    panels, blocks = nibbles.shape[0], columns // 128
-    scales = _per_group(weight.scales.to(torch.float16), weight, columns)
-    zeros = _per_group(_zero_points(weight), weight, columns)
-    parts = [nibbles.view(panels, blocks, 1024), _bytes(scales, panels, blocks, 128)]
-    return torch.cat([*parts, zeros.view(panels, blocks, 64)], dim=2)
-
-
-def _pack_q4m(weight: Weight, columns: int) -> Tensor:
-    assert isinstance(weight, QuantTensor) and weight.encoding.offset is Offset.MINIMUM
-    assert weight.offsets is not None
-    nibbles = _nibbles(weight, columns)
-    shape = (nibbles.shape[0], nibbles.shape[1], 32)
-    scales = _bytes(_per_group(weight.scales, weight, columns), *shape)
-    minima = _bytes(_per_group(weight.offsets, weight, columns), *shape)
-    return torch.cat([nibbles, scales, minima], dim=2)
-
-
-def _biased_bytes(weight: QuantTensor, columns: int) -> Tensor:
-    """Codes + 128 to `[panels, groups, 512]`."""
-    biased = weight.values.view(torch.uint8) ^ 0x80
-    quads = _quads(_padded(biased, columns, fill=128))
-    return quads.reshape(quads.shape[0], quads.shape[1], 512)
-
-
-def _pack_q8g(weight: Weight, columns: int) -> Tensor:
-    assert isinstance(weight, QuantTensor) and weight.encoding.bits == 8
-    codes = _biased_bytes(weight, columns)
-    panels, blocks = codes.shape[0], columns // 64
-    scales = _per_group(weight.scales, weight, columns)
-    parts = [codes.view(panels, blocks, 1024), _bytes(scales, panels, blocks, 64)]
-    return torch.cat(parts, dim=2)
-
-
-def _pack_q8c(weight: Weight, columns: int) -> Tensor:
-    assert isinstance(weight, QuantTensor) and weight.encoding.bits == 8
-    codes = _biased_bytes(weight, columns)
-    scales = _padded(weight.scales.view(-1, 1).to(torch.float32), 1)
-    panels = codes.shape[0]
-    return torch.cat([codes.view(panels, -1), _bytes(scales, panels, 64)], dim=1)
+def _bytes(values: Tensor) -> Tensor:
+    return values.contiguous().view(torch.uint8).view(-1)
 
 
 def _pack_f32(weight: Weight, columns: int) -> Tensor:
     floats = weight.dequantize() if isinstance(weight, QuantTensor) else weight
     rows = _padded(floats.to(torch.float32), columns)
-    return _bytes(rows.view(-1, LANES, columns).transpose(1, 2), -1)
+    return _bytes(rows.view(-1, LANES, columns).transpose(1, 2))
 
 
 def _pack_bf16(weight: Weight, columns: int) -> Tensor:
     assert isinstance(weight, Tensor)
     rows = _padded(weight.to(torch.bfloat16), columns)
-    return _bytes(rows.view(-1, LANES, columns // 2, 2).transpose(1, 2), -1)
+    return _bytes(rows.view(-1, LANES, columns // 2, 2).transpose(1, 2))
+
+
+def _pack_integers(layout: IntegerLayout, weight: Weight, columns: int) -> Tensor:
+    assert isinstance(weight, QuantTensor)
+    return pack_integers(layout, weight, columns)
+
+
+def _integer(name: str, layout: IntegerLayout) -> Packing:
+    pack_rows = partial(_pack_integers, layout)
+    sizes = layout.span, layout.block_bytes, layout.tail_bytes
+    return Packing(name, *sizes, pack_rows, layout=layout)
 
 
 PACKINGS = {
     packing.name: packing
     for packing in (
-        Packing("q4z", 128, 1216, 0, _pack_q4z),
-        Packing("q4m", 32, 320, 0, _pack_q4m),
-        Packing("q8g", 64, 1088, 0, _pack_q8g),
-        Packing("q8c", 32, 512, 64, _pack_q8c),
+        *(_integer(name, layout) for name, layout in INTEGER_LAYOUTS.items()),
         Packing("f32", 1, 64, 0, _pack_f32),
         Packing("bf16", 2, 64, 0, _pack_bf16),
     )

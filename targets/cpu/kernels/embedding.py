@@ -6,10 +6,11 @@ is one of 16 lanes, and its elements lie in every fourth byte word of the panel.
 
 from functools import partial
 
+from ingot.ir import Offset
 from ingot.targets.cpu.build import F32, I8, I16, I32, I64, Pointer, Value, constant, loop, minimum
 from ingot.targets.cpu.kernel import Arguments, Kernel, Slot
 from ingot.targets.cpu.levels import Level
-from ingot.targets.cpu.packing import GROUP, LANES, Packing, packing_named
+from ingot.targets.cpu.packing import GROUP, LANES, IntegerLayout, Packing, packing_named
 
 _QUADS = 8
 _QUAD_BYTES = 64
@@ -98,43 +99,41 @@ def _gather_group(
     quads: int,
 ) -> None:
     """Write the first `quads` quads of a group; they end before the next multiple of 16."""
-    per_block = packing.span // GROUP
-    block = panel.at(group // per_block * packing.block_bytes)
+    layout = packing.layout
+    assert layout is not None
+    per_block = layout.span // GROUP
+    block = panel.at(group // per_block * layout.block_bytes)
     place = group % per_block
-    scale = _scale(level, packing, panel, block, place, lane, k)
+    shared = place // layout.groups_per_scale
+    if layout.group:
+        scale = _half(level, block, lane, shared * layout.scale_bytes + layout.scales_at)
+    else:
+        tail = packing.panel_bytes(k) - packing.tail_bytes
+        scale = panel.load(F32, lane * 4 + tail)
+    offset = shared * layout.offset_bytes + layout.offsets_at
+    zero = _zero_point(layout, block.at(offset), lane)
     for quad in range(quads):
-        codes = _codes(packing, block, place, lane, quad)
-        value = codes * scale
-        if packing.name == "q4m":
-            value = value + level.half_to_float(block.load(I16, lane * 2 + 288))
+        codes = _codes(layout, block.at(place * layout.group_bytes + lane * 4), quad)
+        value = (codes - zero if layout.bits == 4 else codes) * scale
+        if layout.offset is Offset.MINIMUM:
+            value = value + _half(level, block, lane, offset)
         y.store(value, group * (4 * GROUP) + 16 * quad)
 
 
-def _scale(
-    level: Level,
-    packing: Packing,
-    panel: Pointer,
-    block: Pointer,
-    place: Value,
-    lane: Value,
-    k: int,
-) -> Value:
-    if packing.name == "q8c":
-        tail = packing.panel_bytes(k) - packing.tail_bytes
-        return panel.load(F32, lane * 4 + tail)
-    offset = lane * 2 + 256 if packing.name == "q4m" else place * 32 + lane * 2 + 1024
-    return level.half_to_float(block.load(I16, offset))
+def _half(level: Level, block: Pointer, lane: Value, offset: Value) -> Value:
+    return level.half_to_float(block.load(I16, lane * 2 + offset))
 
 
-def _codes(packing: Packing, block: Pointer, place: Value, lane: Value, quad: int) -> Value:
-    """Return four codes of a row as floats, less the zero point."""
-    at = block.at(lane * 4)
-    if packing.name.startswith("q8"):
-        biased = at.load(_CODES, place * 512 + quad * _QUAD_BYTES)
-        return (biased ^ 0x80).to(I32).to(F32)
-    packed = at.load(_CODES, place * 256 + quad % 4 * _QUAD_BYTES)
-    codes = (packed >> 4 if quad >= 4 else packed & 15).to_unsigned(I32).to(F32)
-    if packing.name == "q4m":
-        return codes
-    zero = block.load(I8, place * 16 + lane + 1152).to_unsigned(I32).to(F32)
-    return codes - zero
+def _zero_point(layout: IntegerLayout, at: Pointer, lane: Value) -> Value:
+    """Return the float that is subtracted from the codes of nibbles."""
+    if layout.offset is Offset.ZERO_POINT:
+        return at.load(I8, lane).to_unsigned(I32).to(F32)
+    return constant(F32, 8.0 if layout.offset is Offset.MIDDLE else 0.0)
+
+
+def _codes(layout: IntegerLayout, at: Pointer, quad: int) -> Value:
+    """Return four codes of a row as floats."""
+    if layout.bits == 8:
+        return (at.load(_CODES, quad * _QUAD_BYTES) ^ 0x80).to(I32).to(F32)
+    packed = at.load(_CODES, quad % 4 * _QUAD_BYTES)
+    return (packed >> 4 if quad >= 4 else packed & 15).to_unsigned(I32).to(F32)

@@ -91,15 +91,25 @@ def vector_levels() -> list[Level]:
     return [level for level in HOST_LEVELS if "fma" in level.features]
 
 
-_ENCODINGS = {"q4z": "int4-g32", "q4m": "int4-g32-min", "q8g": "int8-g32", "q8c": "int8"}
+_ENCODINGS = {
+    "q4z": "int4-g32",
+    "q4z64": "int4-g64",
+    "q4z128": "int4-g128",
+    "q4s": "int4-g32-sym",
+    "q4s64": "int4-g64-sym",
+    "q4s128": "int4-g128-sym",
+    "q4m": "int4-g32-min",
+    "q8g": "int8-g32",
+    "q8c": "int8",
+}
 
 
-def _random_weight(packing: str, n: int, k: int, encoding: str | None = None) -> Weight:
+def _random_weight(packing: str, n: int, k: int) -> Weight:
     generator = torch.Generator().manual_seed(n * k)
     if packing in ("f32", "bf16"):
         floats = torch.randn(n, k, generator=generator)
         return floats if packing == "f32" else floats.to(torch.bfloat16)
-    kind = Encoding.parse(encoding or _ENCODINGS[packing])
+    kind = Encoding.parse(_ENCODINGS[packing])
     low, high, dtype = (0, 16, torch.uint8) if kind.bits == 4 else (-127, 128, torch.int8)
     codes = torch.randint(low, high, (n, k), generator=generator).to(dtype)
     shape = (n, kind.groups(k))

@@ -2,15 +2,15 @@
 
 For each group of 32 along K, in order: v = exact integer dot product; t = f32(v)·scale rounded
 once; sum = fma(t, s_a, sum); with minima sum = fma(minimum, s_a·Σa, sum).  There is one sum an
-output.  With one scale a row (`q8c`) t = f32(v), and the sum is multiplied by the scale at the
-end.
+output.  Where several groups share a scale, part = fma(f32(v), s_a, part) from 0 over those groups,
+then sum = fma(part, scale, sum); where a whole row does (`q8c`) the one part is multiplied by it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ingot.targets.cpu.build import F32, I32, Pointer, Value, constant
+from ingot.targets.cpu.build import F32, I32, I64, Pointer, Value, constant, loop, minimum
 from ingot.targets.cpu.levels import Level
-from ingot.targets.cpu.packing import LANES
+from ingot.targets.cpu.packing import LANES, IntegerLayout
 
 from .arithmetic import MAGIC, MAGIC_BITS
 from .integer_weights import QUADS, GroupWeights
@@ -19,6 +19,48 @@ _FLOATS, _WORDS = F32.x(LANES), I32.x(LANES)
 
 # Where the words of a group of rounded activations stand, after its 32 bytes.
 _SCALE, _SCALED_SUM, _SUM, _START = 32, 36, 40, 44
+
+
+def fold_groups(
+    level: Level,
+    layout: IntegerLayout,
+    groups: Value | int,
+    sums: Sequence[Value],
+    add: Callable[[Value, Sequence[Value]], Sequence[Value]],
+    scales: Callable[[Value], Sequence[Value]],
+) -> Sequence[Value]:
+    """Loop over `groups` groups: `add(group, sums)` returns the sums with one more.
+
+    Where several groups share a scale it is given parts instead; `scales(first group)` returns what
+    those are multiplied by, panel by panel as the sums are.
+    """
+    each = layout.groups_per_scale
+    if each == 1:
+        with loop(0, groups, carried=sums) as single:
+            single.carry(*add(single.index, single.carried))
+        return single.results
+    total = groups if isinstance(groups, Value) else constant(I64, groups)
+    with loop(0, groups, each, sums) as shared:
+        first = shared.index
+        with loop(first, minimum(first + each, total), carried=zeros(len(sums))) as parts:
+            parts.carry(*add(parts.index, parts.carried))
+        shared.carry(*scale_parts(level, parts.results, scales(first), shared.carried))
+    return shared.results
+
+
+def zeros(count: int) -> list[Value]:
+    """Return that many sums of nothing."""
+    return [constant(_FLOATS, 0.0)] * count
+
+
+def scale_parts(
+    level: Level, parts: Sequence[Value], scales: Sequence[Value], sums: Sequence[Value]
+) -> list[Value]:
+    """Return the sums plus the parts of the groups that share a scale, panel by panel."""
+    return [
+        level.fma(part, scales[i % len(scales)], total)
+        for i, (part, total) in enumerate(zip(parts, sums, strict=True))
+    ]
 
 
 def add_rows(

@@ -6,17 +6,24 @@ processors several streams at once halve the bandwidth.
 
 from collections.abc import Sequence
 
-from ingot.targets.cpu.build import Pointer, Value, constant, keep_memory_order, loop
+from ingot.targets.cpu.build import Pointer, Value, keep_memory_order, loop
 from ingot.targets.cpu.kernel import Arguments
 from ingot.targets.cpu.kernels.rounding import ROUNDED_GROUP_BYTES
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import GROUP
 
-from .integer_arithmetic import add_rows, dot_group, scale_and_add
-from .integer_weights import Index, for_many_rows, load_codes, load_group, load_scales
+from .integer_arithmetic import (
+    add_rows,
+    dot_group,
+    fold_groups,
+    scale_and_add,
+    scale_parts,
+    zeros,
+)
+from .integer_weights import Index, for_many_rows, load_codes, load_group, load_scale, load_scales
 from .panels import for_panels
 from .schedule import IntegerRows
-from .shape import FLOATS, LinearShape, output_of
+from .shape import LinearShape, output_of
 
 
 def integer_rows(
@@ -26,7 +33,7 @@ def integer_rows(
 
     def body(panel: Value, _: int) -> None:
         weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
-        sums = [constant(FLOATS, 0.0)] * rows
+        sums = zeros(rows)
         over = _over_blocks if schedule.written_out else _over_groups
         output = output_of(shape, arguments, panel)
         x = arguments.pointer("x")
@@ -45,19 +52,24 @@ def _over_groups(
     sums: Sequence[Value],
 ) -> Sequence[Value]:
     """Go through K a group at a time."""
-    packing = shape.packing
-    per_block = packing.span // GROUP
-    stride = packing.block_bytes // per_block
-    with loop(0, shape.groups, carried=sums) as groups:
-        block = groups.index // per_block * packing.block_bytes
-        place = groups.index % per_block
-        weights = load_group(level, shape.packing_name, panel, block, place)
-        weights = for_many_rows(level, weights)
+    layout = shape.layout
+    per_block = layout.span // GROUP
+    stride = layout.block_bytes // per_block
+
+    def add(group: Value, totals: Sequence[Value]) -> Sequence[Value]:
+        block, place = group // per_block * layout.block_bytes, group % per_block
+        weights = for_many_rows(level, load_group(level, layout, panel, block, place))
         for line in range(0, stride, 64):
             panel.prefetch(block + place * stride + (schedule.ahead + line), 2)
-        rows = _rows_at(shape, x, groups.index, len(sums))
-        groups.carry(*add_rows(level, [weights], rows, groups.carried, schedule.at_once))
-    return groups.results
+        rows = _rows_at(shape, x, group, len(sums))
+        return add_rows(level, [weights], rows, totals, schedule.at_once)
+
+    def scales(group: Value) -> Sequence[Value]:
+        block, place = group // per_block * layout.block_bytes, group % per_block
+        index = place // layout.groups_per_scale
+        return [load_scale(level, layout, panel, block, index)]
+
+    return fold_groups(level, layout, shape.groups, sums, add, scales)
 
 
 def _over_blocks(
@@ -69,7 +81,7 @@ def _over_blocks(
     sums: Sequence[Value],
 ) -> Sequence[Value]:
     """Go through K a block at a time."""
-    per_block = shape.packing.span // GROUP
+    per_block = shape.layout.span // GROUP
     full, rest = divmod(shape.groups, per_block)
     if full:
         with loop(0, full, carried=sums) as blocks:
@@ -92,24 +104,32 @@ def _block(
     """Add the groups of one block: first all dot products, then the scales that follow the codes,
     which is the order in which they lie in memory.
     """
-    packing = shape.packing
-    offset = block * packing.block_bytes
-    first = block * (packing.span // GROUP)
-    lines = -(-packing.block_bytes // 64)
-    totals, dots = list(sums), []
+    layout = shape.layout
+    offset = block * layout.block_bytes
+    first = block * (layout.span // GROUP)
+    lines = -(-layout.block_bytes // 64)
+    dots = []
     for place in range(groups):
-        codes = load_codes(packing.name, panel, offset, place)
+        codes = load_codes(level, layout, panel, offset, place)
         rows = _rows_at(shape, x, first + place, len(sums))
         dots.append((codes, rows, [dot_group(level, codes, row) for row in rows]))
         for line in range(place * lines // groups, (place + 1) * lines // groups):
             panel.prefetch(offset + (schedule.ahead + 64 * line), 2)
         keep_memory_order()
-    for place, (codes, rows, summed) in enumerate(dots):
-        weights = load_scales(level, packing.name, panel, offset, place, codes)
-        totals = [
-            scale_and_add(level, weights, row, dot, total)
-            for row, dot, total in zip(rows, summed, totals, strict=True)
-        ]
+    shared = layout.groups_per_scale
+    totals = list(sums)
+    for start in range(0, groups, shared):
+        parts = totals if shared == 1 else zeros(len(sums))
+        for place, (codes, rows, summed) in list(enumerate(dots))[start : start + shared]:
+            weights = load_scales(level, layout, panel, offset, place, codes)
+            parts = [
+                scale_and_add(level, weights, row, dot, part)
+                for row, dot, part in zip(rows, summed, parts, strict=True)
+            ]
+        if shared > 1:
+            scale = load_scale(level, layout, panel, offset, start // shared)
+            parts = scale_parts(level, parts, [scale], totals)
+        totals = parts
     return totals
 
 

@@ -2,14 +2,20 @@
 
 from dataclasses import dataclass, replace
 
+from ingot.ir import Offset
 from ingot.targets.cpu.build import F32, I8, I16, I32, Pointer, Value, constant
 from ingot.targets.cpu.levels import Level
-from ingot.targets.cpu.packing import LANES
+from ingot.targets.cpu.packing import LANES, IntegerLayout
 
 from .arithmetic import MAGIC
 
 QUADS = 8
 BYTES = I8.x(64)
+
+_LINE = 64
+_MIDDLE = 8
+_STEP = 16
+"""What bytes are multiples of, where that makes nibbles of a group without zero points cheaper."""
 
 Index = Value | int
 
@@ -18,14 +24,16 @@ Index = Value | int
 class GroupWeights:
     """One group of 16 outputs.
 
-    `quads` are 8 vectors of bytes in 0..`limit`, 4 of K a lane; a code is byte - `bias`.  `zero`
-    is the zero point as floats, or None; so are `scale` (None: one a row, applied at the end) and
-    `minimum`.  `magic_scale` is -MAGIC·scale where that replaces a subtraction for every row.
+    `quads` are 8 vectors of bytes in 0..`limit`, 4 of K a lane; a code is (byte - `bias`) / `step`.
+    `zero` is the zero point as floats, or None; so are `scale`, of what bytes stand for (None: one
+    for several groups or a row, applied later), and `minimum`.  `magic_scale` is -MAGIC·scale where
+    that replaces a subtraction for every row.
     """
 
     quads: tuple[Value, ...]
     limit: int
     bias: int = 0
+    step: int = 1
     scale: Value | None = None
     zero: Value | None = None
     minimum: Value | None = None
@@ -33,38 +41,62 @@ class GroupWeights:
 
 
 def load_group(
-    level: Level, packing: str, panel: Pointer, block: Index, place: Index
+    level: Level, layout: IntegerLayout, panel: Pointer, block: Index, place: Index
 ) -> GroupWeights:
     """Load a group: `block` is the byte offset in the panel of its block of K, `place` its number
     in that block.
     """
-    codes = load_codes(packing, panel, block, place)
-    return load_scales(level, packing, panel, block, place, codes)
+    codes = load_codes(level, layout, panel, block, place)
+    return load_scales(level, layout, panel, block, place, codes)
 
 
-def load_codes(packing: str, panel: Pointer, block: Index, place: Index) -> GroupWeights:
+def load_codes(
+    level: Level, layout: IntegerLayout, panel: Pointer, block: Index, place: Index
+) -> GroupWeights:
     """Load only the bytes of a group, which is all that its dot products need."""
-    if packing == "q4m":
-        return GroupWeights(_nibbles(panel, block), 15)
-    if packing == "q4z":
-        return GroupWeights(_nibbles(panel, block + place * 256), 15)
-    return GroupWeights(_biased(panel, block + place * 512), 255, 128)
+    at = panel.at(block + place * layout.group_bytes)
+    if layout.bits == 8:
+        return GroupWeights(_bytes(at, layout), 255, bias=128)
+    if _multiplied(level, layout):
+        return GroupWeights(_high_nibbles(at, layout), 15 * _STEP, _MIDDLE * _STEP, _STEP)
+    return GroupWeights(_nibbles(at, layout), 15)
 
 
 def load_scales(
-    level: Level, packing: str, panel: Pointer, block: Index, place: Index, codes: GroupWeights
+    level: Level,
+    layout: IntegerLayout,
+    panel: Pointer,
+    block: Index,
+    place: Index,
+    codes: GroupWeights,
 ) -> GroupWeights:
     """Load what belongs to a group besides its bytes, and return both."""
-    if packing == "q8c":
+    if not layout.group:
         return codes
-    if packing == "q4m":
-        scale, minimum = (_half(level, panel, block + at) for at in (256, 288))
-        return replace(codes, scale=scale, minimum=minimum)
-    scale = _half(level, panel, block + place * 32 + 1024)
-    if packing == "q8g":
-        return replace(codes, scale=scale)
-    zero_points = panel.load(I8.x(LANES), block + place * 16 + 1152, align=16)
-    return replace(codes, scale=scale, zero=zero_points.to_unsigned(I32).to(F32))
+    place = place // layout.groups_per_scale
+    if layout.groups_per_scale == 1:
+        codes = replace(codes, scale=load_scale(level, layout, panel, block, place))
+    offset = block + (layout.offsets_at + place * layout.offset_bytes)
+    if layout.offset is Offset.MINIMUM:
+        return replace(codes, minimum=_half(level, layout, panel, offset))
+    if layout.offset is Offset.ZERO_POINT:
+        zero = panel.load(I8.x(LANES), offset, align=min(layout.alignment, LANES))
+        return replace(codes, zero=zero.to_unsigned(I32).to(F32))
+    if layout.offset is Offset.MIDDLE and codes.step == 1:
+        return replace(codes, zero=constant(F32.x(LANES), _MIDDLE))
+    return codes
+
+
+def load_scale(
+    level: Level, layout: IntegerLayout, panel: Pointer, block: Index, index: Index
+) -> Value:
+    """Return the scales numbered `index` of a block, of what the bytes of `load_codes` stand for.
+
+    Dividing by a power of two is exact, and so is what is then rounded.
+    """
+    offset = block + (layout.scales_at + index * layout.scale_bytes)
+    scale = _half(level, layout, panel, offset)
+    return scale * (1 / _STEP) if _multiplied(level, layout) else scale
 
 
 def for_many_rows(level: Level, weights: GroupWeights) -> GroupWeights:
@@ -81,17 +113,33 @@ def for_many_rows(level: Level, weights: GroupWeights) -> GroupWeights:
     return weights
 
 
-def _half(level: Level, panel: Pointer, offset: Index) -> Value:
-    return level.half_to_float(panel.load(I16.x(LANES), offset, align=32))
+def _multiplied(level: Level, layout: IntegerLayout) -> bool:
+    """Whether bytes are 16 times the codes: 16·8 is the bias that activations bring for int8, so
+    the zero point costs nothing; only VNNI multiplies such bytes without saturating.
+    """
+    return layout.offset is Offset.MIDDLE and "avx512vnni" in level.features
 
 
-def _biased(panel: Pointer, offset: Index) -> tuple[Value, ...]:
-    return tuple(panel.load(BYTES, offset + 64 * i, align=64) for i in range(QUADS))
+def _half(level: Level, layout: IntegerLayout, panel: Pointer, offset: Index) -> Value:
+    bits = panel.load(I16.x(LANES), offset, align=min(layout.alignment, 2 * LANES))
+    return level.half_to_float(bits)
 
 
-def _nibbles(panel: Pointer, offset: Index) -> tuple[Value, ...]:
-    packed = [panel.load(BYTES, offset + 64 * i, align=64) for i in range(QUADS // 2)]
+def _bytes(at: Pointer, layout: IntegerLayout) -> tuple[Value, ...]:
+    return tuple(at.load(BYTES, _LINE * i, align=layout.alignment) for i in range(QUADS))
+
+
+def _nibbles(at: Pointer, layout: IntegerLayout) -> tuple[Value, ...]:
+    packed = [at.load(BYTES, _LINE * i, align=layout.alignment) for i in range(QUADS // 2)]
     mask = constant(BYTES, 15)
     low = [vector & mask for vector in packed]
     shifted = [(vector.bitcast(I16.x(32)) >> 4).bitcast(BYTES) for vector in packed]
     return (*low, *(vector & mask for vector in shifted))
+
+
+def _high_nibbles(at: Pointer, layout: IntegerLayout) -> tuple[Value, ...]:
+    """Codes times 16."""
+    packed = [at.load(BYTES, _LINE * i, align=layout.alignment) for i in range(QUADS // 2)]
+    mask = constant(BYTES, 15 * _STEP)
+    shifted = [(vector.bitcast(I16.x(32)) << 4).bitcast(BYTES) for vector in packed]
+    return tuple(vector & mask for vector in (*shifted, *packed))

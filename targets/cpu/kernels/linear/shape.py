@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ingot.targets.cpu.build import F32, Pointer, Value
 from ingot.targets.cpu.kernel import Arguments, Slot
 from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
-from ingot.targets.cpu.packing import GROUP, LANES, PACKINGS, Packing, packing_named
+from ingot.targets.cpu.packing import GROUP, LANES, IntegerLayout, Packing, packing_named
 
 FLOATS = F32.x(LANES)
 
@@ -26,7 +26,13 @@ class LinearShape:
     @property
     def is_integer(self) -> bool:
         """Whether the activations are rounded (`int8-act`) and not float32."""
-        return self.packing_name in PACKINGS and self.packing_name.startswith("q")
+        return self.packing.layout is not None
+
+    @property
+    def layout(self) -> IntegerLayout:
+        """What a block of integer weights holds."""
+        assert self.packing.layout is not None
+        return self.packing.layout
 
     @property
     def groups(self) -> int:
