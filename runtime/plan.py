@@ -3,7 +3,7 @@
 The schema stands in docs/architecture.md, section 5, and in `targets/cpu/plan.py`, which writes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ingot.errors import ArtifactError
 
 from . import _native
+from .tuning.choice import NO_CHOICES, Choices, Family, family_of, serving
 
 PLAN_VERSION = 3
 ANY_ROWS = -1
@@ -57,17 +58,22 @@ class PlanFile:
     @property
     def symbols(self) -> frozenset[str]:
         """The kernels that the launches call by default."""
-        return frozenset(candidates[0] for candidates in self._candidates())
+        return frozenset(symbol for family in self._families() for _, symbol in family.default)
 
     @property
     def alternatives(self) -> frozenset[str]:
         """The kernels that may serve instead of those; an object need not have them."""
-        return frozenset(symbol for candidates in self._candidates() for symbol in candidates[1:])
+        symbols = (family.symbols for family in self._families())
+        return frozenset().union(*symbols) - self.symbols
 
-    def _candidates(self) -> list[tuple[str, ...]]:
+    def families(self, available: Collection[str]) -> dict[str, Family]:
+        """Return the families of kernels that leave a choice among `available` ones, by name."""
+        found = (family.among(available) for family in self._families())
+        return {family.name: family for family in found if len(family.symbols) > 1}
+
+    def _families(self) -> list[Family]:
         try:
-            launches = self.document["launches"]
-            return [candidates_of(one) for launch in launches for _, one in launch["kernels"]]
+            return [family_of(launch) for launch in self.document["launches"]]
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(self.where, _reason(error)) from error
 
@@ -89,24 +95,22 @@ class PlanFile:
             raise _malformed(self.where, _reason(error)) from error
 
     def resolve(
-        self, kernels: Mapping[str, int], weights: Mapping[str, NDArray[np.uint8]]
+        self,
+        kernels: Mapping[str, int],
+        weights: Mapping[str, NDArray[np.uint8]],
+        choices: Choices = NO_CHOICES,
     ) -> _native.Plan:
-        """Build the native plan; raises `ArtifactError` for whatever does not fit together."""
+        """Build the native plan; raises `ArtifactError` for whatever does not fit together.
+
+        Where `choices` do not name a launch's kernels, the defaults serve.
+        """
         indices = {name: index for index, name in enumerate(weights)}
         try:
-            plan = _plan(self.document, kernels, weights, indices)
+            plan = _plan(self.document, kernels, weights, indices, choices)
             plan.validate()
         except (KeyError, TypeError, ValueError) as error:
             raise _malformed(self.where, _reason(error)) from error
         return plan
-
-
-def candidates_of(symbols: object) -> tuple[str, ...]:
-    """Return the candidates of a variant, the default first; raises `ValueError` for others."""
-    listed = symbols if isinstance(symbols, list) else [symbols]
-    if not listed or not all(isinstance(symbol, str) for symbol in listed):
-        raise ValueError(f"{symbols!r} names no kernel")
-    return tuple(listed)
 
 
 def _plan(
@@ -114,6 +118,7 @@ def _plan(
     kernels: Mapping[str, int],
     weights: Mapping[str, NDArray[np.uint8]],
     indices: Mapping[str, int],
+    choices: Choices,
 ) -> _native.Plan:
     limits, cache = document["limits"], document["kv_cache"]
     return _native.Plan(
@@ -127,7 +132,7 @@ def _plan(
         logits=document["logits"],
         buffers=[_buffer(buffer) for buffer in document["buffers"]],
         weights=[_native.Weight(name, w.ctypes.data, w.nbytes) for name, w in weights.items()],
-        launches=[_launch(launch, kernels, indices) for launch in document["launches"]],
+        launches=[_launch(launch, kernels, indices, choices) for launch in document["launches"]],
     )
 
 
@@ -137,14 +142,17 @@ def _buffer(buffer: Mapping[str, Any]) -> _native.Buffer:
 
 
 def _launch(
-    launch: Mapping[str, Any], kernels: Mapping[str, int], weights: Mapping[str, int]
+    launch: Mapping[str, Any],
+    kernels: Mapping[str, int],
+    weights: Mapping[str, int],
+    choices: Choices,
 ) -> _native.Launch:
     [(unit_kind, units)] = launch["units"].items()
     return _native.Launch(
         name=launch["name"],
         variants=[
-            _native.Variant(ANY_ROWS if rows is None else rows, kernels[candidates_of(one)[0]])
-            for rows, one in launch["kernels"]
+            _native.Variant(ANY_ROWS if rows is None else rows, kernels[symbol])
+            for rows, symbol in serving(launch, choices)
         ],
         rows=_native.Rows[launch["rows"]],
         unit_kind=_native.UnitKind[unit_kind],
