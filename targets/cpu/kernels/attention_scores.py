@@ -1,50 +1,62 @@
-"""Scores of a block of query rows against the 16 keys of a page: one chain of sums a row.
+"""Products of a block of query rows and the keys of pages: a chain of sums for a row and page.
 
-Tokens are the lanes; features are added in order, so that a row's scores do not depend on the other
-rows of its block.
+Tokens are the lanes; features are added in order, so that a row's products do not depend on what
+is computed beside them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from ingot.targets.cpu.build import F32, I32, I64, Pointer, Value, constant, loop
+from ingot.targets.cpu.build import I32, I64, Pointer, Value, constant, loop
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.plan import PAGE_TOKENS
 
+from .attention_products import VECTOR, add_product, in_pairs, parts_of
 from .attention_shape import AttentionShape
 
-VECTOR = F32.x(PAGE_TOKENS)
-WORDS = I32.x(PAGE_TOKENS)
+_WORDS = I32.x(PAGE_TOKENS)
 _UNROLL = 4
+# A page's lines are more than a core can have under way to its first cache; measured on Zen 4, the
+# second takes them at nearly twice the rate.
+TO_SECOND_CACHE = 2
 
 
-def scores_of(
+def products_of(
     shape: AttentionShape,
     level: Level,
     queries: Pointer,
-    keys: Pointer,
     rows: int,
-    prefetch: Callable[[Value], None],
+    pages: Sequence[tuple[Pointer, Pointer]],
 ) -> Sequence[Value]:
-    """Return q · k of `rows` rows at `queries` with the page's keys, before any scale.
+    """Return q · k of `rows` rows at `queries` with the keys of each page, before any scale: the
+    pages of the first row, then those of the next.
 
-    `prefetch` is called with the number of each 64-byte line of the keys that has been used.
+    `pages` are addresses of keys, and of others that are fetched meanwhile, for later.
     """
     per_word = shape.layout.features_per_word
-    whole = shape.head_dim // per_word
-    unroll = max(_UNROLL // per_word, 1)
-    sums: Sequence[Value] = [constant(VECTOR, 0.0)] * rows
+    sums: Sequence[Value] = [constant(VECTOR, 0.0)] * (rows * len(pages))
+    word_bytes = 4 if in_pairs(shape, level) else 4 * per_word
 
     def word(index: Value, features: int, sums: Sequence[Value]) -> Sequence[Value]:
-        prefetch(index)
-        lanes = keys.load(WORDS, index * (4 * PAGE_TOKENS))
-        for place, key in enumerate(_widen(shape, lanes)[:features]):
-            column = queries.at(index * (4 * per_word)).at(4 * place)
-            sums = [
-                level.fma(column.load_splat(VECTOR, row * shape.row_bytes), key, total)
-                for row, total in enumerate(sums)
-            ]
-        return sums
+        offset = index * (4 * PAGE_TOKENS)
+        parts = []
+        for keys, ahead in pages:
+            ahead.prefetch(offset, TO_SECOND_CACHE)
+            found = parts_of(shape, level, keys.load(_WORDS, offset))
+            parts.append(found if len(found) == 1 else found[:features])
+        column = queries.at(index * word_bytes)
+        return [
+            add_product(
+                shape,
+                level,
+                total,
+                column.at(number // len(pages) * shape.row_bytes),
+                parts[number % len(pages)],
+            )
+            for number, total in enumerate(sums)
+        ]
 
+    whole = shape.head_dim // per_word
+    unroll = max(_UNROLL // per_word, 1)
     steps = whole // unroll * unroll
     if steps:
         with loop(0, steps, unroll, carried=sums) as words:
@@ -57,18 +69,3 @@ def scores_of(
         features = min(per_word, shape.head_dim - index * per_word)
         sums = word(constant(I64, index), features, sums)
     return sums
-
-
-def _widen(shape: AttentionShape, words: Value) -> Sequence[Value]:
-    """Return the features that the words hold, as floats."""
-    if shape.dtype == "float32":
-        return [words.bitcast(VECTOR)]
-    if shape.dtype == "bfloat16":
-        return [(words << 16).bitcast(VECTOR), (words & 0xFFFF0000).bitcast(VECTOR)]
-    signed = words ^ 0x80808080
-    return [
-        (signed << (24 - 8 * byte)).shift_right_signed(24).to(F32)
-        if byte < 3
-        else signed.shift_right_signed(24).to(F32)
-        for byte in range(4)
-    ]

@@ -1,7 +1,8 @@
 """What an attention kernel is specialised to, and where its scratch holds what.
 
 A *row* is one query head of one token; a unit of work has count · group rows, which share the keys
-and values of one KV head.
+and values of one KV head.  A *block* is 4 pages that begin at a multiple of 64 tokens: softmax
+goes from block to block.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,12 @@ from ingot.targets.cpu.plan import PAGE_TOKENS, KvDtype
 from .kv_layout import KvLayout
 from .rounding import SinkKind
 
+BLOCK_PAGES = 4
+"""Pages of a block."""
+BLOCK_TOKENS = BLOCK_PAGES * PAGE_TOKENS
+"""Tokens of a block."""
+SCORE_BYTES = 4 * BLOCK_TOKENS
+"""Bytes of a row of scores, or probabilities, in scratch."""
 TASK_TOKENS = 8
 """Most tokens of a task."""
 TASK_BYTES = 32
@@ -78,7 +85,7 @@ class AttentionShape:
 
         0 where not even those of one token fit: there is no kernel for such a shape.
         """
-        fixed = 4 * _BLOCK_BYTES
+        fixed = ScratchLayout(self).queries + 3 * 64
         numbers = 2 + self.slopes + bool(self.chunk)
         per_row = self.row_bytes + self.sum_bytes + 64 + 4 * numbers
         return min(TASK_TOKENS, (SCRATCH_BYTES - fixed) // (per_row * self.group))
@@ -96,6 +103,12 @@ class Blocking:
     value_rows: int
     value_chunks: int
 
+    def pages(self, rows: int) -> int:
+        """Return how many pages are scored together, so that chains of sums overlap."""
+        return max(
+            count for count in (1, 2, BLOCK_PAGES) if count == 1 or count * rows <= self.rows[0]
+        )
+
 
 def blocking_of(shape: AttentionShape, level: Level) -> Blocking:
     """Choose a blocking for a level's registers: any number of a unit's rows must be made up."""
@@ -110,7 +123,7 @@ def blocking_of(shape: AttentionShape, level: Level) -> Blocking:
     return Blocking(rows, value_rows, value_chunks)
 
 
-_BLOCK_BYTES = 64 * PAGE_TOKENS
+_MOST_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -118,8 +131,10 @@ class ScratchLayout:
     """Byte offsets in scratch, for as many rows as a pass may have.
 
     Each row has its queries, its sums of values, its sum of probabilities a lane, its largest score
-    and its position, and where they are wanted the first position of its chunk and its slope.  A
-    block of rows has probabilities, and the factor that rescales its sums.
+    and its position, and where they are wanted the first position of its chunk and its slope.  The
+    rows that are scored together have scores, which become probabilities, and factors that rescale
+    their sums.  A block has the addresses of the keys and of the values of its pages, and of the
+    pages after it; a pass has the last values that it sees, with zeros behind them.
     """
 
     shape: AttentionShape
@@ -128,9 +143,17 @@ class ScratchLayout:
     def _rows(self) -> int:
         return self.shape.pass_tokens * self.shape.group
 
-    probabilities = 0
-    factors = _BLOCK_BYTES
-    queries = 2 * _BLOCK_BYTES
+    scores = 0
+    factors = _MOST_ROWS * SCORE_BYTES
+    keys = factors + 64
+    values = keys + 8 * BLOCK_PAGES
+    ahead = values + 8 * BLOCK_PAGES
+    tail = keys + 128
+
+    @property
+    def queries(self) -> int:
+        """Queries, `row_bytes` a row."""
+        return self.tail + -(-self.shape.layout.tail_bytes // 64) * 64
 
     @property
     def sums(self) -> int:

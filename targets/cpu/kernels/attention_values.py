@@ -1,85 +1,102 @@
-"""Sums of the values of a page, weighted by probabilities: features are lanes, tokens in order."""
+"""Sums of the values of a block, weighted by probabilities: features are lanes, tokens in order."""
 
-from collections.abc import Callable, Sequence
-
-from ingot.targets.cpu.build import F32, I8, I16, Pointer, Value, loop, widen_bf16
+from ingot.targets.cpu.build import Pointer, Value, loop
 from ingot.targets.cpu.levels import Level
+from ingot.targets.cpu.plan import PAGE_TOKENS
 
-from .attention_shape import AttentionShape, Blocking
-from .elementwise_lanes import load_lanes
+from .attention_products import LANES, VECTOR, add_product, in_pairs, load_value
+from .attention_scores import TO_SECOND_CACHE
+from .attention_shape import SCORE_BYTES, AttentionShape, Blocking, ScratchLayout
 
-_LANES = 16
-VECTOR = F32.x(_LANES)
+_UNROLL = 2
 
 
 def add_values(
     shape: AttentionShape,
     level: Level,
     blocking: Blocking,
-    places: tuple[Pointer, Pointer, Pointer, Pointer],
+    scratch: Pointer,
+    row: Value,
     rows: int,
-    tokens: Value,
-    prefetch: Callable[[Value], None],
+    pages: tuple[Value, Value],
 ) -> None:
-    """Replace the sums of `rows` rows by sums · factor + Σ probability · value over `tokens`.
-
-    `places` are the addresses of the sums, the factors (a float a row), the probabilities (16
-    floats a row) and the page's values.  Values of later tokens are not read: they may be anything.
-    `prefetch` is called once with each token.
+    """Replace the sums of `rows` rows from number `row` on by sums · factor + Σ probability · value
+    over the pages `pages[0]` … `pages[1]` - 1 of the block.
     """
     for first_chunk in range(0, shape.value_chunks, blocking.value_chunks):
         chunks = range(first_chunk, min(first_chunk + blocking.value_chunks, shape.value_chunks))
         for first_row in range(0, rows, blocking.value_rows):
             block = range(first_row, min(first_row + blocking.value_rows, rows))
-            once = prefetch if first_chunk == first_row == 0 else None
-            _add_block(shape, level, places, (block, chunks), tokens, once)
+            once = first_chunk == first_row == 0
+            _Block(shape, level, scratch, block, chunks, once).add(row, pages)
 
 
-def _add_block(
-    shape: AttentionShape,
-    level: Level,
-    places: tuple[Pointer, Pointer, Pointer, Pointer],
-    block: tuple[range, range],
-    tokens: Value,
-    prefetch: Callable[[Value], None] | None,
-) -> None:
-    sums, factors, probabilities, values = places
-    cells = [(row, chunk) for row in block[0] for chunk in block[1]]
-    offsets = [row * shape.sum_bytes + 64 * chunk for row, chunk in cells]
-    scaled = [
-        sums.load(VECTOR, offset) * factors.load_splat(VECTOR, 4 * row)
-        for (row, _), offset in zip(cells, offsets, strict=True)
-    ]
-    with loop(0, tokens, carried=scaled) as each:
-        if prefetch:
-            prefetch(each.index)
-        value = values.at(each.index * shape.layout.value_bytes)
-        vectors = {chunk: _load_value(shape, value, chunk) for chunk in block[1]}
-        weights = probabilities.at(each.index * 4)
-        weight = {row: weights.load_splat(VECTOR, 64 * row) for row in block[0]}
-        each.carry(*_accumulate(level, cells, weight, vectors, each.carried))
-    for offset, total in zip(offsets, each.results, strict=True):
-        sums.store(total, offset)
+class _Block:
+    """Rows and vectors of features whose sums are in registers."""
 
+    def __init__(
+        self,
+        shape: AttentionShape,
+        level: Level,
+        scratch: Pointer,
+        rows: range,
+        chunks: range,
+        prefetch: bool,
+    ) -> None:
+        self.shape, self.level, self.scratch = shape, level, scratch
+        self.layout = ScratchLayout(shape)
+        self.cells = [(row, chunk) for row in rows for chunk in chunks]
+        self.chunks, self.prefetch = chunks, prefetch
 
-def _accumulate(
-    level: Level,
-    cells: Sequence[tuple[int, int]],
-    weight: dict[int, Value],
-    vectors: dict[int, Value],
-    totals: Sequence[Value],
-) -> Sequence[Value]:
-    return [
-        level.fma(weight[row], vectors[chunk], total)
-        for (row, chunk), total in zip(cells, totals, strict=True)
-    ]
+    def add(self, row: Value, pages: tuple[Value, Value]) -> None:
+        shape = self.shape
+        sums = self.scratch.at(self.layout.sums).at(row * shape.sum_bytes)
+        factors = self.scratch.at(self.layout.factors)
+        offsets = [place * shape.sum_bytes + 64 * chunk for place, chunk in self.cells]
+        totals: tuple[Value, ...] = tuple(
+            sums.load(VECTOR, offset) * factors.load_splat(VECTOR, 4 * place)
+            for (place, _), offset in zip(self.cells, offsets, strict=True)
+        )
+        with loop(*pages, carried=totals) as each:
+            each.carry(*self._page(each.index, each.carried))
+        for offset, total in zip(offsets, each.results, strict=True):
+            sums.store(total, offset)
 
+    def _page(self, page: Value, totals: tuple[Value, ...]) -> tuple[Value, ...]:
+        layout = self.shape.layout
+        steps = PAGE_TOKENS // layout.step_tokens
+        step_bytes = 4 if in_pairs(self.shape, self.level) else 4 * layout.step_tokens
+        values = self.scratch.at(self.layout.values).at(page * 8).load_pointer()
+        ahead = self.scratch.at(self.layout.ahead).at(page * 8).load_pointer()
+        ahead = ahead.at(layout.values_offset)
+        weights = self.scratch.at(page * (steps * step_bytes))
+        with loop(0, steps, _UNROLL, carried=totals) as each:
+            inner = each.carried
+            for number in range(_UNROLL):
+                step = each.index + number
+                place = step * layout.step_bytes
+                if self.prefetch:
+                    for line in range(0, layout.step_bytes, 64):
+                        ahead.at(place).prefetch(line, TO_SECOND_CACHE)
+                inner = self._step(values.at(place), weights.at(step * step_bytes), inner)
+            each.carry(*inner)
+        return each.results
 
-def _load_value(shape: AttentionShape, value: Pointer, chunk: int) -> Value:
-    lanes = min(_LANES, shape.value_features - _LANES * chunk)
-    place = value.at(_LANES * chunk * shape.layout.element_bytes)
-    if shape.dtype == "float32":
-        return load_lanes(place, VECTOR, lanes)
-    if shape.dtype == "bfloat16":
-        return widen_bf16(load_lanes(place, I16.x(_LANES), lanes))
-    return load_lanes(place, I8.x(_LANES), lanes).to(F32)
+    def _step(
+        self, value: Pointer, weights: Pointer, totals: tuple[Value, ...]
+    ) -> tuple[Value, ...]:
+        shape, level = self.shape, self.level
+        size = shape.layout.step_tokens * shape.layout.element_bytes
+        vectors = {
+            chunk: load_value(
+                shape,
+                level,
+                value.at(LANES * chunk * size),
+                min(LANES, shape.value_features - LANES * chunk),
+            )
+            for chunk in self.chunks
+        }
+        return tuple(
+            add_product(shape, level, total, weights.at(SCORE_BYTES * row), vectors[chunk])
+            for (row, chunk), total in zip(self.cells, totals, strict=True)
+        )

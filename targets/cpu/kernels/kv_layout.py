@@ -1,8 +1,9 @@
 """How a page of KV cache of one KV head lies in memory.
 
 Keys have the page's 16 tokens as lanes: a 32-bit word of lane t holds 1, 2 or 4 neighbouring
-features (float32, bfloat16, int8 as k + 128) of token t.  Values follow token by token, and for
-int8 the float32 scales of the 16 keys and of the 16 values.
+features (float32, bfloat16, int8 as k + 128) of token t.  Values follow token by token, bfloat16
+pair by pair of tokens (a feature of both side by side), and for int8 the float32 scales of the 16
+keys and of the 16 values.
 """
 
 from dataclasses import dataclass
@@ -47,6 +48,16 @@ class KvLayout:
         return self.value_features * self.element_bytes
 
     @property
+    def step_tokens(self) -> int:
+        """Tokens whose values lie feature by feature side by side."""
+        return 2 if self.dtype == "bfloat16" else 1
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes of the values of `step_tokens` tokens."""
+        return self.step_tokens * self.value_bytes
+
+    @property
     def values_offset(self) -> int:
         """Where the values begin."""
         return self.key_words * 4 * PAGE_TOKENS
@@ -57,10 +68,20 @@ class KvLayout:
         return self.values_offset + PAGE_TOKENS * self.value_bytes
 
     @property
+    def value_scales_offset(self) -> int:
+        """Where the scales of the values begin (int8)."""
+        return self.scales_offset + 4 * PAGE_TOKENS
+
+    @property
+    def tail_bytes(self) -> int:
+        """Bytes from the first value to the end of the last scale."""
+        scales = 2 * 4 * PAGE_TOKENS if self.dtype == "int8" else 0
+        return PAGE_TOKENS * self.value_bytes + scales
+
+    @property
     def entry_bytes(self) -> int:
         """Size of one page of one head, padded to 64 bytes."""
-        scales = 2 * 4 * PAGE_TOKENS if self.dtype == "int8" else 0
-        return -(-(self.scales_offset + scales) // 64) * 64
+        return -(-(self.values_offset + self.tail_bytes) // 64) * 64
 
     def page_bytes(self, kv_heads: int) -> int:
         """Size of a page of one layer, all heads."""

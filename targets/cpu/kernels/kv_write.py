@@ -8,6 +8,7 @@ from functools import partial
 
 from ingot.targets.cpu.build import (
     I8,
+    I16,
     I32,
     I64,
     Pointer,
@@ -72,12 +73,28 @@ def _body(
         with loop(0, layout.key_words) as words:
             lane = entry.at(words.index * (4 * PAGE_TOKENS)).at(place * 4)
             lane.store(encoded.load(I32, words.index * 4))
-        stored = entry.at(layout.values_offset).at(place * layout.value_bytes)
-        value_scale = _encode(layout, layout.value_features, value, stored)
+        value_scale = _write_value(layout, value, entry.at(layout.values_offset), place, arguments)
         scales = entry.at(layout.scales_offset).at(place * 4)
         for number, scale in enumerate((key_scale, value_scale)):
             if scale is not None:
                 scales.store(scale, number * 4 * PAGE_TOKENS)
+
+
+def _write_value(
+    layout: KvLayout, value: Pointer, values: Pointer, place: Value, arguments: Arguments
+) -> Value | None:
+    """Store the value of the token at `place` of a page; return its scale, if it has one."""
+    if layout.step_tokens == 1:
+        return _encode(layout, layout.value_features, value, values.at(place * layout.value_bytes))
+    encoded, size = arguments.scratch, layout.element_bytes
+    _encode(layout, layout.value_features, value, encoded, whole_groups=True)
+    pair, half = place >> 1, place & 1
+    target = values.at(pair * layout.step_bytes).at(half * size)
+    # Another thread may write the other token of the pair: each writes its own bytes alone.
+    with loop(0, layout.value_features) as features:
+        number = encoded.load(I16, features.index * size)
+        target.store(number, features.index * (layout.step_tokens * size))
+    return None
 
 
 def _encode(

@@ -14,9 +14,10 @@ import torch
 from ingot.ir import round_activations
 from ingot.targets.cpu.kernels.attention import attention_kernel, can_round
 from ingot.targets.cpu.kernels.attention_shape import AttentionShape
+from ingot.targets.cpu.kernels.attention_softmax import query_factor
 from ingot.targets.cpu.kernels.kv_write import kv_write_kernel
 from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
-from ingot.targets.cpu.levels import AVX2, AVX512
+from ingot.targets.cpu.levels import LEVELS
 
 Jit = Callable[..., Any]
 Load = Callable[[AttentionShape, Any], Any]
@@ -118,10 +119,18 @@ def stored(x: np.ndarray, shape: AttentionShape) -> np.ndarray:
     return x.astype(np.float64)
 
 
-def exact(data: Sequences, number: int) -> np.ndarray:
-    """Return the attention of all tokens of a sequence, in float64."""
+def queries(data: Sequences, number: int) -> np.ndarray:
+    """Return the queries of a sequence in float64, rounded as those of a bfloat16 cache are."""
+    q, factor = data.q[number], np.float32(query_factor(data.shape))
+    if data.shape.dtype == "bfloat16":
+        q = (q * factor).astype(ml_dtypes.bfloat16).astype(np.float64) / np.float64(factor)
+    return q.astype(np.float64).reshape(data.lengths[number], data.shape.heads, -1)
+
+
+def exact(data: Sequences, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the attention of all tokens of a sequence, in float64, and that to |v|."""
     shape, length = data.shape, data.lengths[number]
-    q = data.q[number].astype(np.float64).reshape(length, shape.heads, -1)
+    q = queries(data, number)
     k, v = stored(data.k[number], shape), stored(data.v[number], shape)
     k, v = (np.repeat(x, shape.group, axis=1) for x in (k, v))
     scores = np.einsum("qhd,khd->hqk", q, k) * shape.scale
@@ -136,7 +145,8 @@ def exact(data: Sequences, number: int) -> np.ndarray:
     largest = np.maximum(scores.max(-1, keepdims=True), sinks)
     weights = np.exp(scores - largest)
     weights /= weights.sum(-1, keepdims=True) + np.exp(sinks - largest)
-    return np.einsum("hqk,khd->qhd", weights, v).reshape(length, -1)
+    results = (np.einsum("hqk,khd->qhd", weights, x).reshape(length, -1) for x in (v, np.abs(v)))
+    return next(results), next(results)
 
 
 def hidden(shape: AttentionShape, query: np.ndarray, key: np.ndarray) -> np.ndarray:
@@ -192,11 +202,15 @@ def load(jit: Jit) -> Load:
 @pytest.mark.parametrize("shape", SHAPES, ids=identity)
 def test_prefill_matches_mathematics(shape: AttentionShape, load: Load, level: Any) -> None:
     kernel, loaded = attention_kernel(shape), load(shape, level)
-    data = sequences(shape, [37, 100, 1], loaded)
+    data = sequences(shape, [37, 150, 1], loaded)
     chunks = [(number, 0, length) for number, length in enumerate(data.lengths)]
     result = attend(loaded, kernel, data, chunks)
-    expected = np.concatenate([exact(data, number) for number in range(3)])
-    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+    expected, magnitude = map(np.concatenate, zip(*[exact(data, n) for n in range(3)], strict=True))
+    # Rounded probabilities are off by a part in 2^9, and so may their sum be.
+    rounding = 2.0**-8 if shape.dtype == "bfloat16" else 0.0
+    assert (
+        np.abs(result - expected) <= 1e-5 + 1e-5 * np.abs(expected) + rounding * magnitude
+    ).all()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=identity)
@@ -204,14 +218,15 @@ def test_a_token_has_the_same_bits_however_it_is_computed(
     shape: AttentionShape, load: Load, level: Any
 ) -> None:
     kernel, loaded = attention_kernel(shape), load(shape, level)
-    data = sequences(shape, [37, 70], loaded)
-    whole = attend(loaded, kernel, data, [(0, 0, 37), (1, 0, 70)])
+    data = sequences(shape, [37, 140], loaded)
+    whole = attend(loaded, kernel, data, [(0, 0, 37), (1, 0, 140)])
     chunked = attend(loaded, kernel, data, [(0, 0, 37), (1, 0, 11)])
-    rest = attend(loaded, kernel, data, [(1, 11, 59)], size=5)
+    rest = attend(loaded, kernel, data, [(1, 11, 129)], size=5)
     np.testing.assert_array_equal(bits(whole), bits(np.concatenate([chunked, rest])))
-    decoded = [attend(loaded, kernel, data, [(1, at, 1)]) for at in (0, 15, 16, 33, 69)]
+    places = [0, 15, 16, 33, 63, 64, 81, 128, 139]
+    decoded = [attend(loaded, kernel, data, [(1, at, 1)]) for at in places]
     np.testing.assert_array_equal(
-        bits(np.concatenate(decoded)), bits(whole[[37, 37 + 15, 37 + 16, 37 + 33, 37 + 69]])
+        bits(np.concatenate(decoded)), bits(whole[[37 + place for place in places]])
     )
 
 
@@ -220,10 +235,11 @@ def bits(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x).view(np.uint32)
 
 
-@pytest.mark.parametrize("shape", [SHAPES[2], *SHAPES[8:]], ids=identity)
-def test_avx2_and_avx512_agree_bit_for_bit(shape: AttentionShape, load: Load) -> None:
+@pytest.mark.parametrize("shape", [*SHAPES[2:5], *SHAPES[8:]], ids=identity)
+def test_levels_with_fma_agree_bit_for_bit(shape: AttentionShape, load: Load) -> None:
     features = llvm.get_host_cpu_features()
-    levels = [lv for lv in (AVX2, AVX512) if all(features.get(f) for f in lv.features)]
+    levels = [level for level in LEVELS if "fma" in level.features]
+    levels = [level for level in levels if all(features.get(f) for f in level.features)]
     kernel = attention_kernel(shape)
     results = []
     for level in levels:

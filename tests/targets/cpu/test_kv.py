@@ -41,8 +41,12 @@ def write_reference(
                 flat ^= 0x80
             lanes = entry[: layout.values_offset].reshape(layout.key_words, 16, 4)
             lanes[:, place] = words
-            begin = layout.values_offset + place * layout.value_bytes
-            entry[begin : begin + layout.value_bytes] = values[token, head].view(np.uint8)
+            together = layout.step_tokens
+            rows = entry[layout.values_offset :][: 16 * layout.value_bytes]
+            rows = rows.reshape(16 // together, layout.value_features, together, size)
+            rows[place // together, :, place % together] = (
+                values[token, head].view(np.uint8).reshape(-1, size)
+            )
             for number, scales in enumerate((key_scales, value_scales)):
                 if scales is not None:
                     begin = layout.scales_offset + 64 * number + 4 * place
