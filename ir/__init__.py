@@ -164,7 +164,6 @@ from .mlir import rewrite as rewrite
 from .mlir import scf as scf
 from .mlir import tensor as tensor
 from .mlir import torch_dialect as torch_dialect
-from .mlir import translate_to_llvm_ir as translate_to_llvm_ir
 from .mlir import vector as vector
 from .mlir import walk_and_apply_patterns as walk_and_apply_patterns
 from .mlir import x86 as x86

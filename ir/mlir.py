@@ -1,12 +1,11 @@
-"""The only module that imports the MLIR bindings; everybody else takes their names from here.
+"""The MLIR bindings: everybody takes their names from here.
 
+Only `targets/cpu/codegen_worker.py`, a program of its own, imports them itself.
 The bindings come with the `torch-mlir` wheel (LLVM 24).  Beyond re-exporting them, this module
 guards against their known defects:
 
 * A `BoolAttr` is falsy when it holds false, so a test for a missing attribute takes it for absent:
   attributes are made by `attribute_of` and handed over in dictionaries.
-* `translate_module_to_llvmir` crashes the process when a module cannot be translated: use
-  `translate_to_llvm_ir`, which looks first.
 * `ExecutionEngine.raw_lookup` returns a wrapper with packed arguments: use `plain_address`.
 * A pass manager takes Python passes only under its own anchor: pass no `op_name` to `add`.
 * For every operation that Python meets, the bindings import `torch_mlir.dialects.NAME` unless that
@@ -132,7 +131,6 @@ __all__ = [
     "scf",
     "tensor",
     "torch_dialect",
-    "translate_to_llvm_ir",
     "vector",
     "walk_and_apply_patterns",
     "x86",
@@ -166,25 +164,6 @@ def python_value(attribute: Attribute) -> AttributeValue:
     value = attribute.value
     assert isinstance(value, AttributeValue), f"{attribute} has no Python value"
     return value
-
-
-def translate_to_llvm_ir(module: MlirModule) -> str:
-    """Return the text of LLVM IR for a module that holds only the llvm dialect.
-
-    The binding crashes the process on anything it cannot translate, so what is not in the llvm
-    dialect is refused here by name.
-    """
-    foreign: set[str] = set()
-
-    def visit(operation: Operation) -> ir.WalkResult:
-        if not operation.name.startswith(("llvm.", "builtin.module")):
-            foreign.add(operation.name)
-        return ir.WalkResult.ADVANCE
-
-    module.operation.walk(visit)
-    assert not foreign, f"not lowered to the llvm dialect: {', '.join(sorted(foreign))}"
-    assert module.operation.verify()
-    return str(llvm.translate_module_to_llvmir(module.operation))
 
 
 def plain_address(engine: ExecutionEngine, symbol: str) -> int:

@@ -91,7 +91,7 @@ def _with_needs(kernels: Sequence[Kernel]) -> list[Kernel]:
 
 
 def _run_worker(text: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", codegen_worker.__name__]
+    command = [sys.executable, "-P", codegen_worker.__file__]
     return subprocess.run(command, input=text.encode(), capture_output=True)
 
 

@@ -3,6 +3,9 @@
 It runs as a program of its own and uses two LLVMs: the bindings lower MLIR to LLVM IR, and
 llvmlite, which also loads the object at run time, optimises it and writes the object for a
 target that is stated here and not taken from this machine.
+
+It imports the bindings themselves and nothing of Ingot, whose packages import torch: that would
+take the process longer than most objects.
 """
 
 import re
@@ -11,8 +14,9 @@ import sys
 from typing import Any
 
 import llvmlite.binding as llvm
-
-from ingot.ir import PassManager, ir, translate_to_llvm_ir
+from torch_mlir import ir
+from torch_mlir.dialects.llvm import translate_module_to_llvmir
+from torch_mlir.passmanager import PassManager
 
 _TRIPLE = "x86_64-unknown-linux-gnu"
 _LOWERING = (
@@ -41,6 +45,25 @@ def llvm_ir_of(mlir: str) -> str:
         module = ir.Module.parse(mlir)
         PassManager.parse(_LOWERING).run(module.operation)
         return _older_syntax(translate_to_llvm_ir(module))
+
+
+def translate_to_llvm_ir(module: ir.Module) -> str:
+    """Return the text of LLVM IR for a module that holds only the llvm dialect.
+
+    The binding crashes the process on anything it cannot translate, so what is not in the llvm
+    dialect is refused here by name.
+    """
+    foreign: set[str] = set()
+
+    def visit(operation: ir.Operation) -> ir.WalkResult:
+        if not operation.name.startswith(("llvm.", "builtin.module")):
+            foreign.add(operation.name)
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(visit)
+    assert not foreign, f"not lowered to the llvm dialect: {', '.join(sorted(foreign))}"
+    assert module.operation.verify()
+    return str(translate_module_to_llvmir(module.operation))
 
 
 def _optimised(mlir: str, machine: Any) -> Any:

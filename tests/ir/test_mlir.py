@@ -12,7 +12,6 @@ from ingot.ir import (
     new_context,
     plain_address,
     python_value,
-    translate_to_llvm_ir,
 )
 
 ADD = """
@@ -36,16 +35,6 @@ def lowered() -> MlirModule:
 def test_attributes_give_their_value_back(value: bool | int | float | str) -> None:
     found = python_value(attribute_of(value, new_context()))
     assert found == value and type(found) is type(value)
-
-
-def test_translation_refuses_what_would_crash_it() -> None:
-    module = MlirModule.parse(ADD, new_context())
-    with pytest.raises(AssertionError, match=r"not lowered .*arith.addi, func.func, func.return"):
-        translate_to_llvm_ir(module)
-
-
-def test_translation_gives_llvm_ir() -> None:
-    assert "define i64 @add(i64 %0, i64 %1)" in translate_to_llvm_ir(lowered())
 
 
 def test_a_jitted_function_is_called_by_its_plain_address() -> None:

@@ -2,12 +2,14 @@
 
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from ingot.ir import ir
 from ingot.targets.cpu import codegen
 from ingot.targets.cpu.build import F32, I8, I16, constant, intrinsic, loop
 from ingot.targets.cpu.codegen import (
@@ -17,6 +19,7 @@ from ingot.targets.cpu.codegen import (
     kernels_to_assembly,
     kernels_to_mlir,
 )
+from ingot.targets.cpu.codegen_worker import translate_to_llvm_ir
 from ingot.targets.cpu.kernel import Arguments, Kernel, Slot
 from ingot.targets.cpu.kernels.embedding import embedding_kernel
 from ingot.targets.cpu.kernels.linear import linear_kernels
@@ -104,6 +107,22 @@ def test_levels_use_their_instructions_and_no_more() -> None:
 def test_the_child_process_gives_the_same_bytes() -> None:
     objects = compile_levels([COPY], [AVX512])
     assert objects == {"avx512": compile_kernels([COPY], AVX512, in_process=True)}
+
+
+def test_translation_refuses_what_would_crash_it() -> None:
+    with ir.Context():
+        module = ir.Module.parse(kernels_to_mlir([COPY], GENERIC))
+        with pytest.raises(AssertionError, match=r"not lowered .*func.func, func.return"):
+            translate_to_llvm_ir(module)
+
+
+def test_the_worker_imports_nothing_heavy() -> None:
+    code = (
+        "import runpy, sys; runpy.run_path(sys.argv[1]); "
+        "sys.exit(any(name in sys.modules for name in ('ingot.ir', 'torch')))"
+    )
+    worker = codegen.codegen_worker.__file__
+    subprocess.run([sys.executable, "-c", code, worker], check=True)
 
 
 def test_a_crash_is_an_error_that_names_the_kernel() -> None:
