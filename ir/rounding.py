@@ -17,6 +17,7 @@ from ingot.errors import CheckpointError
 
 from .encoding import ACTIVATION, CustomEncoding, Encoding, Offset
 from .quant_tensor import QuantTensor
+from .rounding_search import best_of_grid, can_search
 
 # Elements worked on at once: the candidates of a chunk stay in the cache, and memory is bounded.
 CHUNK_ELEMENTS = 1 << 18
@@ -168,6 +169,10 @@ def _stored(scales: Tensor, encoding: Encoding) -> Tensor:
 
 def _best_candidate(x: Tensor, encoding: Encoding) -> _Candidate:
     """Return for every group (column of x) the candidate of the least squared error."""
+    if encoding.offset in (Offset.MIDDLE, Offset.ZERO_POINT) and can_search(*x.shape):
+        scales, offsets = (torch.stack(parts) for parts in zip(*_grid(x, encoding), strict=True))
+        place = best_of_grid(x, scales, offsets).unsqueeze(0)
+        return _encode(x, scales.gather(0, place)[0], offsets.gather(0, place)[0], encoding)
     best: _Candidate | None = None
     for scales, offsets in _grid(x, encoding):
         found = _encode(x, scales, offsets, encoding)
