@@ -22,7 +22,7 @@ class IntegerRows:
     of K, then the next.
     """
 
-    ahead: int = 8192
+    ahead: int
     written_out: bool = False
     at_once: int = 1
 
@@ -67,6 +67,9 @@ _ROWS_IN_REGISTERS = {512: 16, 256: 16, 128: 4}
 # Rows this far apart share one set of the first cache, which holds 8 of them beside the weights.
 _CACHE_SET_STRIDE, _ROWS_IN_A_SET = 4096, 8
 
+# How many groups ahead weights are asked for: half as many leave a fifth of the bandwidth unused.
+_GROUPS_AHEAD = 16
+
 # Rows, and dot products that wait for their scales, up to which writing out gains.
 _WRITTEN_OUT = {512: (2, 8), 256: (1, 2), 128: (0, 0)}
 
@@ -101,11 +104,16 @@ def _needs_tiles(level: Level, shape: LinearShape, rows: int) -> bool:
 
 
 def _integer_rows(level: Level, shape: LinearShape, rows: int) -> tuple[Schedule, ...]:
+    ahead = _GROUPS_AHEAD * shape.layout.group_bytes
+    many_registers = level.vector_bits == 512
+    # With many registers row after row: the group stays there, beside the sums of all rows.
+    by_group = IntegerRows(ahead, at_once=1 if many_registers else 4)
     most_rows, most_waiting = _WRITTEN_OUT[level.vector_bits]
     if rows <= most_rows and rows * (shape.packing.span // GROUP) <= most_waiting:
-        return (IntegerRows(ahead=1024, written_out=True),)
-    # With many registers row after row: the group stays there, beside the sums of all rows.
-    return (IntegerRows(at_once=1 if level.vector_bits == 512 else 4),)
+        return (IntegerRows(ahead, written_out=True), by_group)
+    if many_registers and rows == 16:
+        return (by_group, replace(by_group, at_once=4))
+    return (by_group,)
 
 
 def _float_rows(shape: LinearShape, rows: int) -> tuple[Schedule, ...]:
