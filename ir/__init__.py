@@ -95,6 +95,7 @@ from .dialect import BatchType as BatchType
 from .dialect import Quant as Quant
 from .encoding import ACTIVATION as ACTIVATION
 from .encoding import ACTIVATION_GROUP as ACTIVATION_GROUP
+from .encoding import BF16_ACTIVATION as BF16_ACTIVATION
 from .encoding import GROUP_SIZES as GROUP_SIZES
 from .encoding import ROW_ACTIVATION as ROW_ACTIVATION
 from .encoding import CustomEncoding as CustomEncoding
@@ -204,6 +205,7 @@ from .types import columns_of as columns_of
 from .types import encoding_of as encoding_of
 from .types import float_tensor as float_tensor
 from .types import index_type as index_type
+from .types import is_bfloat16 as is_bfloat16
 from .types import is_choice as is_choice
 from .types import is_per_token as is_per_token
 from .types import is_rounded as is_rounded

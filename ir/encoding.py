@@ -18,6 +18,7 @@ from ingot.extensions import Group, Owner
 
 GROUP_SIZES = (32, 64, 128)
 ACTIVATION_GROUP = 32
+_ACTIVATIONS = ("int8-act", "int8-row", "bf16-act")
 
 
 class Offset(Enum):
@@ -61,6 +62,8 @@ class Encoding:
             return cls(8, ACTIVATION_GROUP, 32, activation=True)
         if name == "int8-row":
             return cls(8, 0, 32, activation=True)
+        if name == "bf16-act":
+            return cls(16, 0, 32, activation=True)
         match = re.fullmatch(r"int4-g(32|64|128)(-sym|-min)?", name)
         if match is None or (name.endswith("-min") and match[1] != "32"):
             found = custom_encoding(name)
@@ -73,7 +76,8 @@ class Encoding:
 
     def __str__(self) -> str:
         if self.activation:
-            return "int8-act" if self.group else "int8-row"
+            integers = "int8-act" if self.group else "int8-row"
+            return integers if self.is_integer else "bf16-act"
         group = f"-g{self.group}" if self.group else ""
         suffix = {Offset.MIDDLE: "-sym", Offset.MINIMUM: "-min"}.get(self.offset, "")
         return f"int{self.bits}{group}{suffix}"
@@ -85,6 +89,11 @@ class Encoding:
             return float(self.bits)
         offset_bits = {Offset.ZERO_POINT: 8, Offset.MINIMUM: 16}.get(self.offset, 0)
         return self.bits + (self.scale_bits + offset_bits) / self.group
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether codes are integers, and not bfloat16 numbers with a scale of 1."""
+        return self.bits < 16
 
     @property
     def rounds_activations(self) -> bool:
@@ -176,7 +185,7 @@ def _installed() -> tuple[str, ...]:
 @cache
 def _own_encodings() -> tuple[str, ...]:
     four_bits = [f"int4-g{group}{kind}" for kind in ("", "-sym") for group in GROUP_SIZES]
-    return (*four_bits, "int4-g32-min", "int8", "int8-g32", "int8-act", "int8-row")
+    return (*four_bits, "int4-g32-min", "int8", "int8-g32", *_ACTIVATIONS)
 
 
 def _owners(extensions: Iterable[EntryPoint] | None) -> dict[str, Owner]:
@@ -194,3 +203,5 @@ ACTIVATION = Encoding.parse("int8-act")
 """The encoding of activations rounded for integer kernels."""
 ROW_ACTIVATION = Encoding.parse("int8-row")
 """The same with one scale for a whole row, for units that multiply whole rows of integers."""
+BF16_ACTIVATION = Encoding.parse("bf16-act")
+"""Activations rounded to bfloat16, for kernels that multiply pairs of such numbers."""

@@ -113,8 +113,12 @@ def _check_finite(x: Tensor) -> None:
 def round_activations(x: Tensor, encoding: Encoding = ACTIVATION) -> QuantTensor:
     """Return x `[T, K]` rounded: scale = max|x| / 127 of a group, half to even.
 
-    Groups are those of `encoding`: 32 elements, or a whole row.
+    Groups are those of `encoding`: 32 elements, or a whole row.  `bf16-act`: x rounded to bfloat16,
+    half to even, with a scale of 1.
     """
+    if not encoding.is_integer:
+        scales = torch.ones(*x.shape[:-1], 1, dtype=x.dtype)
+        return QuantTensor(encoding, x.to(torch.bfloat16), scales)
     columns = x.shape[-1]
     groups, size = encoding.groups(columns), encoding.group_size(columns)
     padded = torch.nn.functional.pad(x, (0, groups * size - columns))

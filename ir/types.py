@@ -93,9 +93,15 @@ def encoding_of(value: Value | Type) -> Encoding | None:
 
 
 def is_rounded(value: Value | Type) -> bool:
-    """Return whether the value is an activation rounded for integer kernels."""
+    """Return whether the value is an activation in an encoding: rounded for the kernels."""
     encoding = encoding_of(value)
     return encoding is not None and encoding.activation
+
+
+def is_bfloat16(value: Value | Type) -> bool:
+    """Return whether the value is a plain tensor of bfloat16."""
+    kind = type_of(value)
+    return isinstance(kind, RankedTensorType) and isinstance(kind.element_type, BF16Type)
 
 
 def is_tensor(value: Value | Type) -> bool:

@@ -20,15 +20,15 @@ class FuseRounding(Pass):
 
 @pattern
 def fold_rounding(op: Round) -> None:
-    """`round(x)`, where x is the last result of an op that can round and all its readers round."""
+    """`round(x)`, where x is the last result of an op that can round and all readers round so."""
     x = op.x
     maker = x.owner
     if not isinstance(maker, Op) or not maker.can_round or x != maker.operation.results[-1]:
         return
     readers = [use.owner for use in x.uses]
-    if not all(isinstance(reader, Round) for reader in readers):
-        return
     rounded_type = op.out.type
+    if not all(isinstance(one, Round) and one.out.type == rounded_type for one in readers):
+        return
     for reader in readers:
         replace(reader, x)
     x.set_type(rounded_type)

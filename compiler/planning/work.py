@@ -110,7 +110,8 @@ def _bytes(values: Iterable[Value], rows: int) -> float:
 
 def _kind(op: Op) -> str:
     """Return the type of the factors of a product: that of the wider one, as it is stored."""
-    if any(is_rounded(value) for value in op.operands):
+    encodings = [encoding_of(value) for value in op.operands if is_rounded(value)]
+    if any(encoding is not None and encoding.is_integer for encoding in encodings):
         return "int8"
     matrices = [v for v in op.operands if not is_per_token(v) and len(shape_of(v)) > 1]
     floats = [v for v in matrices if encoding_of(v) is None]

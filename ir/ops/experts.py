@@ -15,6 +15,7 @@ from ingot.ir.checks import (
     require_vector,
 )
 from ingot.ir.costs import bytes_of, elements_of
+from ingot.ir.encoding import ACTIVATION, BF16_ACTIVATION, Encoding
 from ingot.ir.functions import ACTIVATIONS
 from ingot.ir.interpreter.experts import ExpertUnit, Linear, mix_experts
 from ingot.ir.interpreter.values import Datum
@@ -23,7 +24,14 @@ from ingot.ir.operation import Cost, Op, Place
 from ingot.ir.quant_tensor import QuantTensor
 from ingot.ir.references import tensor_of
 from ingot.ir.rounding import round_activations
-from ingot.ir.types import activation_type, columns_of, encoding_of, is_choice, shape_of
+from ingot.ir.types import (
+    activation_type,
+    columns_of,
+    encoding_of,
+    is_bfloat16,
+    is_choice,
+    shape_of,
+)
 
 
 class Experts(Op, name="experts"):
@@ -34,7 +42,7 @@ class Experts(Op, name="experts"):
     below the other, each in any encoding; biases `[E·U]`, `[E·H']`.  What lies between, by `kind`,
     `gated` (then U = 2 F, gates first), `alpha`, `limit` and `up_shift`, is an `ExpertUnit`.
     `weigh_input`: the weights multiply what goes into the experts.  `round_hidden`: what goes into
-    `down` is rounded as by `lm.round`.
+    `down` is rounded as by `lm.round`, to `int8-act` or, where `down` is bfloat16, to `bf16-act`.
     """
 
     row_wise = True
@@ -96,6 +104,14 @@ class Experts(Op, name="experts"):
         """F, the features between an expert's two linears."""
         return columns_of(self.down)
 
+    @property
+    def hidden_encoding(self) -> Encoding | None:
+        """How the features between the linears are rounded."""
+        if not self.round_hidden:
+            return None
+        floats = encoding_of(self.down) is None and is_bfloat16(self.down)
+        return BF16_ACTIVATION if floats else ACTIVATION
+
     def check(self) -> None:
         require_activation("x", self.x, may_be_rounded=True)
         require_positive("experts", self.experts)
@@ -138,7 +154,8 @@ class Experts(Op, name="experts"):
 
         def between(projected: Tensor) -> Tensor:
             hidden = unit(projected)
-            return tensor_of(round_activations(hidden)) if self.round_hidden else hidden
+            rounding = self.hidden_encoding
+            return hidden if rounding is None else tensor_of(round_activations(hidden, rounding))
 
         linears = (self._linear(inputs[3], up_bias), self._linear(inputs[4], down_bias))
         weighing = self.weigh_input

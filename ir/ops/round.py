@@ -1,4 +1,4 @@
-"""`lm.round`: activations rounded to 8 bits for integer kernels."""
+"""`lm.round`: activations rounded for kernels that multiply integers or bfloat16."""
 
 from typing import Unpack
 
@@ -18,7 +18,7 @@ from ingot.ir.types import activation_type, columns_of, encoding_of, is_rounded,
 class Round(Op, name="round"):
     """x in an encoding of activations: scale = max|x| / 127 of a group, half to even.
 
-    `int8-act`: groups of 32 features; `int8-row`: all of them.
+    `int8-act`: groups of 32 features; `int8-row`: all of them.  `bf16-act` is x in bfloat16.
     """
 
     x: Value
@@ -30,7 +30,9 @@ class Round(Op, name="round"):
 
     def check(self) -> None:
         require_activation("x", self.x)
-        require(is_rounded(self.out), f"makes int8-act or int8-row, found {self.out.type}")
+        require(
+            is_rounded(self.out), f"makes int8-act, int8-row or bf16-act, found {self.out.type}"
+        )
         require_shape("the result", self.out, shape_of(self.x))
 
     def reference(self, *inputs: Datum) -> QuantTensor:

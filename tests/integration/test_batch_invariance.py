@@ -44,7 +44,7 @@ def made(request: pytest.FixtureRequest, compiled: Callable[[str, Settings], Any
 
 
 def test_no_encoding_is_left_out() -> None:
-    assert {*LAYERS.values(), "int8-act", "int8-row"} == set(known_encodings())
+    assert {*LAYERS.values(), "int8-act", "int8-row", "bf16-act"} == set(known_encodings())
 
 
 def prompts(made: Any) -> list[list[int]]:

@@ -192,7 +192,7 @@ CASES = [
     ("slice", "%x", "offset = 0, size = 0", "tensor<?x0xf32>", "needs size above 0"),
     ("select_rows", "%x %t", "", ROW, "needs batch to be !lm.batch"),
     ("softcap", "%x", "cap = -1.0", ROW, "needs cap above 0, found -1"),
-    ("round", "%x", "", ROW, "makes int8-act or int8-row, found tensor<?x48xf32>"),
+    ("round", "%x", "", ROW, "makes int8-act, int8-row or bf16-act, found tensor<?x48xf32>"),
     ("round", "%y", "", OPERANDS["%r"], "needs the result of shape <?x16>"),
     ("to_torch", "%x", "", "!torch.vtensor<[1,?,16],f32>", "type !torch.vtensor<[1,?,48],f32>"),
     ("to_torch", "%q", "", "!torch.vtensor<[8,48],f32>", "needs a plain tensor"),

@@ -13,7 +13,8 @@ from .rounding import SINKS, SinkKind, strided_slots, symbol
 def activation_kernel(kind: str, features: int, *, sink: SinkKind = "float") -> Kernel:
     """`lm.activation`: y = kind(x).  A unit is a row; slots: x, x_stride, y, y_stride."""
     name = symbol("activation", kind, features, sink)
-    return Kernel(name, strided_slots("x", "y"), partial(_body, kind, features, sink, False))
+    body = partial(_body, kind, features, sink, False)
+    return Kernel(name, strided_slots("x", "y"), body, bf16=sink == "bf16")
 
 
 def glu_kernel(kind: str, features: int, *, sink: SinkKind = "float") -> Kernel:
@@ -23,7 +24,8 @@ def glu_kernel(kind: str, features: int, *, sink: SinkKind = "float") -> Kernel:
     """
     name = symbol("glu", kind, features, sink)
     slots = strided_slots("gate", "up", "y")
-    return Kernel(name, slots, partial(_body, kind, features, sink, True))
+    body = partial(_body, kind, features, sink, True)
+    return Kernel(name, slots, body, bf16=sink == "bf16")
 
 
 def _body(
@@ -37,6 +39,6 @@ def _body(
             values = function(level, group.load(x))
             if gated:
                 values = values * group.load(rows.row("up"))
-            SINKS[sink](y, group, values)
+            SINKS[sink](level, y, group, values)
 
         each_group(features, write)

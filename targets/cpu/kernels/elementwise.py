@@ -30,7 +30,8 @@ def binary_kernel(
     name = symbol(operator, features, "broadcast" if broadcast else "", sink)
     second = (Slot("y"),) if broadcast else strided_slots("y")
     slots = (*strided_slots("x"), *second, *strided_slots("z"))
-    return Kernel(name, slots, partial(_binary, operator, features, broadcast, sink))
+    body = partial(_binary, operator, features, broadcast, sink)
+    return Kernel(name, slots, body, bf16=sink == "bf16")
 
 
 def scale_kernel(features: int, factor: float) -> Kernel:
@@ -66,7 +67,8 @@ def _binary(
 
         def write(group: Group) -> None:
             left, right = group.load(x), group.load(y)
-            SINKS[sink](z, group, left + right if operator == "add" else left * right)
+            values = left + right if operator == "add" else left * right
+            SINKS[sink](level, z, group, values)
 
         each_group(features, write)
 

@@ -14,7 +14,7 @@ from ingot.targets.cpu.kernel import Arguments, Kernel, Slot
 from ingot.targets.cpu.levels import Level
 
 from .elementwise_groups import GROUP, VECTOR, Group, each_group, fold_groups, rows_of
-from .rounding import SINKS, SinkKind, strided_slots, symbol
+from .rounding import SINKS, SinkKind, group_bytes_of, strided_slots, symbol
 
 NormKind = Literal["rms", "layer"]
 
@@ -70,7 +70,8 @@ def _kernel(norm: Norm) -> Kernel:
     weights = (Slot("w"), Slot("b")) if norm.bias else (Slot("w"),)
     options = (("add" if norm.residual else ""), ("bias" if norm.bias else ""), norm.sink)
     name = symbol(f"{norm.kind}_norm", norm.heads, norm.features, norm.eps, *options)
-    return Kernel(name, (*strided_slots(*buffers), *weights), partial(_body, norm))
+    slots = (*strided_slots(*buffers), *weights)
+    return Kernel(name, slots, partial(_body, norm), bf16=norm.sink == "bf16")
 
 
 def _body(norm: Norm, level: Level, arguments: Arguments) -> None:
@@ -86,7 +87,7 @@ def _body(norm: Norm, level: Level, arguments: Arguments) -> None:
         if norm.heads == 1:
             _normalise(norm, level, arguments, x, y)
             return
-        head_bytes = 4 * norm.features if norm.sink == "float" else norm.features // GROUP * 48
+        head_bytes = norm.features * group_bytes_of(level, norm.sink) // GROUP
         with loop(0, norm.heads) as heads:
             source = x.at(heads.index * (4 * norm.features))
             _normalise(norm, level, arguments, source, y.at(heads.index * head_bytes))
@@ -107,7 +108,7 @@ def _normalise(norm: Norm, level: Level, arguments: Arguments, x: Pointer, y: Po
         values = values * splat(factor, GROUP) * group.load(w)
         if norm.bias:
             values = values + group.load(arguments.pointer("b"))
-        sink(y, group, values)
+        sink(level, y, group, values)
 
     each_group(norm.features, write)
 

@@ -17,11 +17,11 @@ def select_rows_kernel(features: int, *, sink: SinkKind = "float") -> Kernel:
     """
     slots = (*strided_slots("x"), Slot("row_ids"), *strided_slots("y"))
     name = symbol("select_rows", features, sink)
-    return Kernel(name, slots, partial(_body, features, sink))
+    return Kernel(name, slots, partial(_body, features, sink), bf16=sink == "bf16")
 
 
 def _body(features: int, sink: SinkKind, level: Level, arguments: Arguments) -> None:
     with rows_of(arguments) as rows:
         wanted = arguments.pointer("row_ids").load(I32, rows.index * 4).to(I64)
         x, y = rows.row_at("x", wanted), rows.row("y")
-        each_group(features, lambda group: SINKS[sink](y, group, group.load(x)))
+        each_group(features, lambda group: SINKS[sink](level, y, group, group.load(x)))

@@ -21,8 +21,8 @@ from ingot.targets.cpu.plan import (
 class View:
     """Columns of an activation: where they begin in a buffer's rows and how far rows are apart.
 
-    A slice is a view of the buffer that it slices.  `rounded` views are of the `int8-act` layout,
-    whose columns cannot be addressed one by one.
+    A slice is a view of the buffer that it slices.  `rounded` views are in the layout of an
+    encoding, whose columns cannot be addressed one by one.
     """
 
     buffer: int

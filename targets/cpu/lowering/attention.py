@@ -16,14 +16,14 @@ from ingot.targets.cpu.plan import KvLayer, Units
 from .arguments import Argument, read, read_cache, step_input, stride, write_cache
 from .context import Context
 from .rope import rotation_of, table_of
-from .rowwise import launch_rows, name_of, new_result, result, source
+from .rowwise import launch_rows, name_of, new_result, result, sink_of, source
 from .weights import add_vector
 
 
 def lower_attention(context: Context, op: Attention) -> None:
     """Lower `lm.attention`; raises `UnsupportedError` for heads too large for scratch."""
     rounding = _rounding_of(op.out) if can_round(op.value_features) else None
-    shape = _shape(context, op, "rounded" if rounding else "float")
+    shape = _shape(context, op, sink_of(rounding.out) if rounding else "float")
     index = _pool(context, op, shape.layout)
     y = new_result(context, rounding.out if rounding else op.out, "tokens")
     if rounding:

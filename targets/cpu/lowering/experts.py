@@ -7,7 +7,7 @@ experts run as one launch, then what lies between, the second linears, and the w
 from dataclasses import dataclass
 
 from ingot.errors import UnsupportedError
-from ingot.ir import Experts, Route, Value, columns_of, is_rounded, place_of, shape_of
+from ingot.ir import Experts, Route, Value, columns_of, place_of, shape_of
 from ingot.targets.cpu.kernels.experts import (
     expert_linear_kernel,
     group_kernel,
@@ -18,13 +18,13 @@ from ingot.targets.cpu.kernels.experts import (
 )
 from ingot.targets.cpu.kernels.experts.route import Routing
 from ingot.targets.cpu.kernels.linear import UNIT_OUTPUTS, LinearShape
-from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
+from ingot.targets.cpu.kernels.rounding import float_row_bytes, row_bytes_of
 from ingot.targets.cpu.memory import Access, BufferRequest
 from ingot.targets.cpu.plan import BufferSlot, Rows, Units
 
 from .arguments import Argument, View, integer, number_of
 from .context import Context, padded
-from .rowwise import launch_rows, name_of, new_result, result, source
+from .rowwise import launch_rows, name_of, new_result, result, sink_for, sink_of, source
 from .weights import add_experts, add_vector, packing_of
 
 LEAST_CAPACITY = 16
@@ -85,22 +85,24 @@ def lower_experts(context: Context, op: Experts) -> None:
     choices, rows = columns_of(op.indices), context.views[op.x].rows
     places, starts = _group(context, op, choices)
     spread = _spread(context, op, places)
-    projected = _linear(context, op, spread, starts, (op.up, op.up_bias), rows)
+    pairs = sink_of(op.x) == "bf16"
+    projected = _linear(context, op, spread, starts, (op.up, op.up_bias), rows, pairs)
     weights = context.views[op.weights]
     kernel = unit_kernel(
         op.unit,
         op.hidden,
         choices,
         weigh=op.weigh_input,
-        sink="rounded" if op.round_hidden else "float",
+        sink=sink_for(op.hidden_encoding),
     )
-    sizes = rounded_row_bytes if op.round_hidden else float_row_bytes
-    hidden = _pairs(context, op, "hidden", rows, choices, sizes(op.hidden))
+    stride = row_bytes_of(sink_for(op.hidden_encoding), op.hidden)
+    hidden = _pairs(context, op, "hidden", rows, choices, stride)
     shared = {**source("places", places), **source("weights", weights)}
     arguments = {**_from(projected), **shared, **_to(hidden)}
     units = Units("per_row", choices)
     context.launch(_name(context, op, "unit"), [(None, kernel)], arguments, rows=rows, units=units)
-    down = _linear(context, op, hidden, starts, (op.down, op.down_bias), rows)
+    pairs = sink_for(op.hidden_encoding) == "bf16"
+    down = _linear(context, op, hidden, starts, (op.down, op.down_bias), rows, pairs)
     y = new_result(context, op.out, rows)
     mix = mix_kernel(y.columns, choices, weigh=not op.weigh_input)
     launch_rows(context, op, mix, {**_from(down), **shared, **result("y", y)}, rows)
@@ -115,12 +117,9 @@ def _check(op: Experts) -> None:
                 where=place_of(op.location) or "step",
                 hint=f"Give a model whose experts' sizes are multiples of {UNIT_OUTPUTS}.",
             )
-    assert is_rounded(op.x) == _wants_rounded(op.up), "x as up wants it"
-    assert op.round_hidden == _wants_rounded(op.down), "the hidden features as down wants them"
-
-
-def _wants_rounded(w: Value) -> bool:
-    return LinearShape(packing_of(w).name, columns_of(w), bias=False).is_integer
+    for w, sink in ((op.up, sink_of(op.x)), (op.down, sink_for(op.hidden_encoding))):
+        shape = LinearShape(packing_of(w).name, columns_of(w), bias=False, pairs=sink == "bf16")
+        assert shape.activations == sink, f"activations are {sink}, the weight is {w.type}"
 
 
 def _group(context: Context, op: Experts, choices: int) -> tuple[View, Whole]:
@@ -144,7 +143,7 @@ def _group(context: Context, op: Experts, choices: int) -> tuple[View, Whole]:
 def _spread(context: Context, op: Experts, places: View) -> Whole:
     """Copy the rows of x to their pairs."""
     x = context.views[op.x]
-    stride = rounded_row_bytes(x.columns) if x.rounded else float_row_bytes(x.columns)
+    stride = row_bytes_of(sink_of(op.x), x.columns)
     spread = _pairs(context, op, "spread", x.rows, places.columns, stride)
     kernel = spread_kernel(stride, places.columns)
     arguments = {**source("x", x), **source("places", places), **_to(spread)}
@@ -161,6 +160,7 @@ def _linear(
     starts: Whole,
     parameters: tuple[Value, Value | None],
     rows: Rows,
+    pairs: bool,
 ) -> Whole:
     """Run one linear of all experts that have rows; a unit is 16 outputs."""
     w, bias = parameters
@@ -177,7 +177,9 @@ def _linear(
     if bias is not None:
         arguments["bias"] = add_vector(context, bias)
     packing = packing_of(w).name
-    kernel = expert_linear_kernel(packing, columns, op.experts, outputs, bias=bias is not None)
+    kernel = expert_linear_kernel(
+        packing, columns, op.experts, outputs, bias=bias is not None, pairs=pairs
+    )
     units = Units("count", outputs // UNIT_OUTPUTS)
     name = _name(context, op, "linear")
     context.launch(name, [(None, kernel)], arguments, rows=rows, units=units)

@@ -9,7 +9,7 @@ from ingot.targets.cpu.plan import StepInput, Units
 
 from .arguments import View, number_of, read, step_input, stride, write
 from .context import Context
-from .rowwise import launch_rows, name_of, new_result, result, source
+from .rowwise import launch_rows, name_of, new_result, result, sink_of, source
 from .weights import add_matrix, add_vector, packing_of
 
 
@@ -18,7 +18,9 @@ def lower_linear(context: Context, op: Linear) -> None:
     outputs, columns = shape_of(op.w)
     x = _dense(context, op)
     y = new_result(context, op.out, x.rows)
-    variants = linear_kernels(packing_of(op.w).name, columns, bias=op.bias is not None)
+    pairs = sink_of(op.x) == "bf16"
+    packing, biased = packing_of(op.w).name, op.bias is not None
+    variants = linear_kernels(packing, columns, bias=biased, pairs=pairs)
     arguments = {
         "x": read(x),
         "weights": add_matrix(context, op.w),

@@ -6,6 +6,7 @@ from ingot.ir import (
     Activation,
     Add,
     AddConstant,
+    Encoding,
     Glu,
     Mul,
     OpView,
@@ -15,6 +16,7 @@ from ingot.ir import (
     Softcap,
     Value,
     columns_of,
+    encoding_of,
     is_rounded,
     is_weight_expression,
 )
@@ -27,7 +29,7 @@ from ingot.targets.cpu.kernels.elementwise import (
     scale_kernel,
     softcap_kernel,
 )
-from ingot.targets.cpu.kernels.rounding import SinkKind, round_kernel, rounded_row_bytes
+from ingot.targets.cpu.kernels.rounding import SinkKind, round_kernel, row_bytes_of
 from ingot.targets.cpu.kernels.select import select_rows_kernel
 from ingot.targets.cpu.plan import Rows, Units
 
@@ -87,7 +89,7 @@ def lower_round(context: Context, op: Round) -> None:
     """Lower `lm.round` that no producer has taken in."""
     x, y = context.views[op.x], new_result(context, op.out, context.views[op.x].rows)
     arguments = {**source("x", x), **result("y", y)}
-    launch_rows(context, op, round_kernel(x.columns), arguments, y.rows)
+    launch_rows(context, op, round_kernel(x.columns, sink_of(op.out)), arguments, y.rows)
 
 
 def lower_select_rows(context: Context, op: SelectRows) -> None:
@@ -109,7 +111,7 @@ def _lower_binary(context: Context, op: Add | Mul, operator: Operator) -> None:
 def new_result(context: Context, value: Value, rows: Rows) -> View:
     """Make the buffer of a result and note where the value lies."""
     columns = columns_of(value)
-    row_bytes = rounded_row_bytes(columns) if is_rounded(value) else 0
+    row_bytes = row_bytes_of(sink_of(value), columns) if is_rounded(value) else 0
     view = context.new_view(name_of(context, value.owner), rows, columns, row_bytes=row_bytes)
     context.views[value] = view
     return view
@@ -141,4 +143,11 @@ def result(name: str, view: View) -> dict[str, Argument]:
 
 def sink_of(value: Value) -> SinkKind:
     """Return where a kernel puts a result of the value's type."""
-    return "rounded" if is_rounded(value) else "float"
+    return sink_for(encoding_of(value))
+
+
+def sink_for(encoding: Encoding | None) -> SinkKind:
+    """Return where a kernel puts activations of an encoding, None for float32."""
+    if encoding is None:
+        return "float"
+    return "rounded" if encoding.is_integer else "bf16"

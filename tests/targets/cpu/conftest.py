@@ -78,9 +78,12 @@ def jit() -> Jit:
     return compile_and_load
 
 
-@pytest.fixture(params=HOST_LEVELS, ids=lambda level: level.name)
+WHOLE_LEVELS = [level for level in HOST_LEVELS if level.base is None]
+
+
+@pytest.fixture(params=WHOLE_LEVELS, ids=lambda level: level.name)
 def level(request: pytest.FixtureRequest) -> Level:
-    """Every level that this machine can run."""
+    """Every level that this machine can run and whose kernels are its own."""
     assert isinstance(request.param, Level)
     return request.param
 
@@ -88,6 +91,14 @@ def level(request: pytest.FixtureRequest) -> Level:
 @pytest.fixture
 def vector_levels() -> list[Level]:
     """The levels of this machine that must compute the same bits: those with FMA."""
+    return [level for level in WHOLE_LEVELS if "fma" in level.features]
+
+
+@pytest.fixture
+def pair_levels() -> list[Level]:
+    """All levels of this machine with FMA: for numbers that are not subnormal, products of pairs
+    of bfloat16 have the same bits on them.
+    """
     return [level for level in HOST_LEVELS if "fma" in level.features]
 
 

@@ -38,9 +38,8 @@ def lower_clipped_glu(context: Context, op: ClippedGlu) -> None:
 
 def _kernel(kind: str, limit: float, features: int, sink: SinkKind) -> Kernel:
     name = symbol("example_clipped_glu", kind, limit, features, sink)
-    return Kernel(
-        name, strided_slots("gate", "up", "y"), partial(_body, kind, limit, features, sink)
-    )
+    slots, body = strided_slots("gate", "up", "y"), partial(_body, kind, limit, features, sink)
+    return Kernel(name, slots, body, bf16=sink == "bf16")
 
 
 def _body(
@@ -52,6 +51,7 @@ def _body(
 
         def write(group: Group) -> None:
             gated = function(level, minimum(group.load(gate), limit))
-            SINKS[sink](y, group, gated * maximum(minimum(group.load(up), limit), -limit))
+            values = gated * maximum(minimum(group.load(up), limit), -limit)
+            SINKS[sink](level, y, group, values)
 
         each_group(features, write)

@@ -8,7 +8,9 @@ from ingot.targets.cpu.kernels.linear import KernelVariant, LinearShape, linear_
 from ingot.targets.cpu.levels import Level
 
 
-def expert_linear_kernel(packing: str, k: int, experts: int, outputs: int, *, bias: bool) -> Kernel:
+def expert_linear_kernel(
+    packing: str, k: int, experts: int, outputs: int, *, bias: bool, pairs: bool = False
+) -> Kernel:
     """One linear, `[outputs, k]`, of each expert on its own rows.
 
     A unit is a panel of 16 outputs, for all experts: those without rows are not read.  Rows must be
@@ -17,15 +19,16 @@ def expert_linear_kernel(packing: str, k: int, experts: int, outputs: int, *, bi
 
     Slots: x, weights, bias (if there is one), y, y_stride, starts (i32 `[experts + 1]`).
     """
-    shape = LinearShape(packing, k, bias)
-    variants = linear_kernels(packing, k, bias=bias)
+    shape = LinearShape(packing, k, bias, pairs)
+    variants = linear_kernels(packing, k, bias=bias, pairs=pairs)
     biases = (Slot("bias"),) if bias else ()
     strides = (Slot("y_stride", "integer"), Slot("starts"))
     slots = (Slot("x"), Slot("weights"), *biases, Slot("y"), *strides)
-    suffix = "_bias" if bias else ""
+    suffix = ("_pairs" if pairs else "") + ("_bias" if bias else "")
     name = f"experts_{packing.replace('-', '_')}_k{k}_{experts}x{outputs}{suffix}"
     body = partial(_body, shape=shape, variants=variants, experts=experts, outputs=outputs)
-    return Kernel(name, slots, body, tuple(variant.kernel for variant in variants))
+    needs = tuple(variant.kernel for variant in variants)
+    return Kernel(name, slots, body, needs, bf16=pairs)
 
 
 def _body(

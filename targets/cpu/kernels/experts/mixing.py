@@ -26,7 +26,8 @@ def unit_kernel(
     options = (gating, "weighed" if weigh else "", sink)
     name = symbol("experts_unit", unit.kind, *numbers, features, choices, *options)
     slots = strided_slots("x", "places", "weights", "y")
-    return Kernel(name, slots, partial(_unit, unit, features, choices, weigh, sink))
+    body = partial(_unit, unit, features, choices, weigh, sink)
+    return Kernel(name, slots, body, bf16=sink == "bf16")
 
 
 def mix_kernel(features: int, choices: int, *, weigh: bool) -> Kernel:
@@ -68,7 +69,7 @@ def _unit(
                 values = _gated(level, unit, values, up)
             else:
                 values = _activated(level, unit, values)
-            SINKS[sink](y, group, values)
+            SINKS[sink](level, y, group, values)
 
         each_group(features, write)
 

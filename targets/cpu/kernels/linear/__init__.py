@@ -43,20 +43,23 @@ class KernelVariant:
         return self.candidates[0]
 
 
-def linear_kernels(packing: str, k: int, *, bias: bool) -> tuple[KernelVariant, ...]:
+def linear_kernels(
+    packing: str, k: int, *, bias: bool, pairs: bool = False
+) -> tuple[KernelVariant, ...]:
     """Return the kernels of a linear layer, those for few rows first.
 
     Slots: `x`, `weights`, `bias` (if there is one), `y`, `y_stride` (bytes), `rows`.  `x` has the
-    row stride of its width: rounded rows for integer packings, else float32.
+    row stride of its width: rounded rows for integer packings, with `pairs` those of `bf16-act`,
+    else float32.
     """
-    shape = LinearShape(packing, k, bias)
+    shape = LinearShape(packing, k, bias, pairs)
     counts = _ROW_COUNTS if shape.packing.unpack is None else _ROW_COUNTS_UNPACKED
     return tuple(KernelVariant(rows, _candidates(shape, rows)) for rows in (*counts, None))
 
 
 def _candidates(shape: LinearShape, rows: int | None) -> tuple[Kernel, ...]:
     """Return a kernel for each schedule; those after the first have a letter in their name."""
-    packing = shape.packing_name.replace("-", "_")
+    packing = shape.packing_name.replace("-", "_") + ("_pairs" if shape.pairs else "")
     kind = "tiles" if rows is None else f"m{rows}"
     suffix = "_bias" if shape.bias else ""
     counts = {level.name: len(schedules(level, shape, rows)) for level in LEVELS}
@@ -66,6 +69,7 @@ def _candidates(shape: LinearShape, rows: int | None) -> tuple[Kernel, ...]:
             shape.slots,
             partial(_body, shape=shape, rows=rows, place=place),
             levels=frozenset(level for level, count in counts.items() if place < count),
+            bf16=shape.pairs,
         )
         for place in range(max(counts.values()))
     )

@@ -1,6 +1,6 @@
 """Float linear for a few rows: weights stream from memory once, in the order in which they lie.
 
-Each output is one float32 sum, sum = fma(x_k, w_k, sum), k in order; bfloat16 weights are widened.
+Each output is one float32 sum, sum = fma(x_k, w_k, sum), in the order of `float_steps.py`.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from ingot.targets.cpu.build import Pointer, Value, constant
 from ingot.targets.cpu.kernel import Arguments
 from ingot.targets.cpu.levels import Level
 
-from .float_weights import LINE, each_line, weights_of_line
+from .float_steps import LINE, Step, step_of_line
+from .float_weights import each_line
 from .panels import for_panels
 from .schedule import FloatRows
 from .shape import FLOATS, LinearShape, output_of
@@ -19,49 +20,43 @@ def float_rows(
     level: Level, arguments: Arguments, *, shape: LinearShape, rows: int, schedule: FloatRows
 ) -> None:
     """Compute the first `rows` rows."""
-    span = shape.packing.span
-    x = arguments.pointer("x")
+    step, x = step_of_line(level, shape), arguments.pointer("x")
+    # Rows of `bf16-act` have the padding of an odd K.
+    lines = shape.packing.blocks(shape.k) if shape.pairs else shape.k // shape.packing.span
 
-    def body(panel: Value, _: int) -> None:
-        weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
+    def body(panel: Value, panels: int) -> None:
+        first = arguments.pointer("weights").at(panel * shape.panel_bytes)
+        weights = [first.at(i * shape.panel_bytes) for i in range(panels)]
 
-        def lines(first: Value, count: int, sums: Sequence[Value]) -> Sequence[Value]:
-            for line in range(count):
-                offset = first * LINE + line * LINE
-                weights.prefetch(offset + schedule.ahead, 2)
-                at = x.at(first * (4 * span) + 4 * span * line)
-                loaded = weights_of_line(shape.packing_name, weights, offset)
-                sums = add_line(level, shape, loaded, at, sums)
+        def add(line: Value, count: int, sums: Sequence[Value]) -> Sequence[Value]:
+            for place in range(count):
+                offset = line * LINE + place * LINE
+                for one in weights:
+                    one.prefetch(offset + schedule.ahead, 2)
+                loaded = [step.line(one, offset) for one in weights]
+                at = x.at(line * step.x_bytes + place * step.x_bytes)
+                sums = step.add(level, shape, loaded, at, sums)
             return sums
 
-        zero = [constant(FLOATS, 0.0)] * rows
-        sums = each_line(shape.k // span, schedule.unroll, zero, lines)
-        sums = add_odd_line(level, shape, weights, x, sums)
-        output = output_of(shape, arguments, panel)
-        for row, total in enumerate(sums):
-            output.store(row, total)
+        sums = each_line(lines, schedule.unroll, [constant(FLOATS, 0.0)] * rows * panels, add)
+        if lines < shape.packing.blocks(shape.k):
+            sums = _add_odd_line(level, shape, step, weights, x, sums)
+        outputs = [output_of(shape, arguments, panel + i) for i in range(panels)]
+        for place, total in enumerate(sums):
+            outputs[place % panels].store(place // panels, total)
 
-    for_panels(arguments, 1, body)
-
-
-def add_line(
-    level: Level, shape: LinearShape, weights: Sequence[Value], x: Pointer, sums: Sequence[Value]
-) -> list[Value]:
-    """Add the products of the k of one line of one panel, to the sums of all rows."""
-    totals = list(sums)
-    for k, weight in enumerate(weights):
-        for row, total in enumerate(totals):
-            activation = x.load_splat(FLOATS, row * shape.row_bytes + 4 * k)
-            totals[row] = level.fma(activation, weight, total)
-    return totals
+    for_panels(arguments, schedule.panels, body)
 
 
-def add_odd_line(
-    level: Level, shape: LinearShape, panel: Pointer, x: Pointer, sums: Sequence[Value]
+def _add_odd_line(
+    level: Level,
+    shape: LinearShape,
+    step: Step,
+    panels: Sequence[Pointer],
+    x: Pointer,
+    sums: Sequence[Value],
 ) -> Sequence[Value]:
     """Add the last k of an odd K, which shares its line with padding that x need not have."""
-    done = shape.k // shape.packing.span
-    if done == shape.packing.blocks(shape.k):
-        return sums
-    first = weights_of_line(shape.packing_name, panel, done * LINE)[:1]
-    return add_line(level, shape, first, x.at(4 * (shape.k - 1)), sums)
+    offset = shape.k // shape.packing.span * LINE
+    first = [step.line(panel, offset)[:1] for panel in panels]
+    return Step(1).add(level, shape, first, x.at(4 * (shape.k - 1)), sums)

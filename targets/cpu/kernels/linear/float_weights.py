@@ -1,21 +1,13 @@
-"""Going through packed float weights: 64-byte lines of 16 outputs by one (f32) or two (bf16) of
-K."""
+"""Float weights for many rows: blocks of K, 64-byte lines of 16 outputs, widened where they must
+be."""
 
 from collections.abc import Callable, Sequence
 
-from ingot.targets.cpu.build import F32, I32, I64, Pointer, Value, constant, loop
-from ingot.targets.cpu.packing import LANES
+from ingot.targets.cpu.build import I64, Pointer, Value, constant, loop
+from ingot.targets.cpu.levels import Level
 
-LINE = 64
-_WORDS = I32.x(LANES)
-
-
-def weights_of_line(packing: str, panel: Pointer, offset: Value | int) -> list[Value]:
-    """Load the line at `offset` and return the weights of each of its k, as float32."""
-    if packing == "f32":
-        return [panel.load(F32.x(LANES), offset, align=LINE)]
-    pairs = panel.load(_WORDS, offset, align=LINE)
-    return [word.bitcast(F32.x(LANES)) for word in (pairs << 16, pairs & 0xFFFF0000)]
+from .float_steps import LINE, Step
+from .shape import LinearShape
 
 
 def each_line(
@@ -34,3 +26,40 @@ def each_line(
     with loop(whole, total, 1, main.results) as rest:
         rest.carry(*body(rest.index, 1, rest.carried))
     return rest.results
+
+
+def block_of(
+    level: Level,
+    shape: LinearShape,
+    step: Step,
+    panel: Pointer,
+    k: Value,
+    length: Value,
+    scratch: Pointer,
+) -> Pointer:
+    """Return where the weights of `length` of K from k on are, as `Step.load` reads them.
+
+    They are in place, or put to `scratch`, which has 64 bytes for each k.
+    """
+    if shape.packing.unpack is not None:
+        return _unpacked(level, shape, panel, k, length, scratch)
+    if step.packed or shape.packing.span == 1:
+        return panel.at(k // shape.packing.span * LINE)
+    line = Step(shape.packing.span)
+    with loop(0, (length + 1) // 2) as pairs:
+        offset = (k // 2 + pairs.index) * LINE
+        for half, weight in enumerate(line.line(panel, offset)):
+            scratch.store(weight, pairs.index * (2 * LINE) + half * LINE, align=LINE)
+    return scratch
+
+
+def _unpacked(
+    level: Level, shape: LinearShape, panel: Pointer, k: Value, length: Value, to: Pointer
+) -> Pointer:
+    """Unpack a block of K to scratch, by what the packing brings for that."""
+    packing = shape.packing
+    assert packing.unpack is not None
+    with loop(0, (length + (packing.span - 1)) // packing.span) as blocks:
+        block = panel.at((k // packing.span + blocks.index) * packing.block_bytes)
+        packing.unpack(level, block, to.at(blocks.index * (packing.span * LINE)))
+    return to

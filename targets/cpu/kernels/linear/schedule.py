@@ -7,7 +7,7 @@ processor: a level lists those that win on some, its default first, and the runt
 from dataclasses import dataclass, replace
 
 from ingot.targets.cpu.levels import Level
-from ingot.targets.cpu.packing import GROUP
+from ingot.targets.cpu.packing import GROUP, UNPACKED_SPAN
 
 from .shape import LinearShape
 
@@ -44,19 +44,28 @@ class IntegerTiles:
 
 @dataclass(frozen=True)
 class FloatRows:
-    """A few rows of float activations; `ahead` is as for integers, `unroll` lines are a turn."""
+    """A few rows of float activations; `ahead` is as for integers, `unroll` lines are a turn.
+
+    Each activation meets the weights of `panels` panels.
+    """
 
     ahead: int
     unroll: int = 4
+    panels: int = 1
 
 
 @dataclass(frozen=True)
 class FloatTiles:
-    """Any number of rows of float activations: a tile has `panels` by `rows`."""
+    """Any number of rows of float activations: a tile has `panels` by `rows`.
+
+    Tiles go through `k_block` of K, a multiple of the span of every packing, whose weights stay in
+    the first cache.
+    """
 
     panels: int
     rows: int
     unroll: int = 4
+    k_block: int = UNPACKED_SPAN
 
 
 Schedule = IntegerRows | IntegerTiles | FloatRows | FloatTiles

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ingot.targets.cpu.build import F32, Pointer, Value
 from ingot.targets.cpu.kernel import Arguments, Slot
-from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
+from ingot.targets.cpu.kernels.rounding import SinkKind, row_bytes_of
 from ingot.targets.cpu.packing import GROUP, LANES, IntegerLayout, Packing, packing_named
 
 FLOATS = F32.x(LANES)
@@ -12,11 +12,15 @@ FLOATS = F32.x(LANES)
 
 @dataclass(frozen=True)
 class LinearShape:
-    """`packing` of the weights, their `k`, and whether there is a bias."""
+    """`packing` of the weights, their `k`, and whether there is a bias.
+
+    `pairs`: the activations are rounded to `bf16-act`, as bfloat16 weights can have them.
+    """
 
     packing_name: str
     k: int
     bias: bool
+    pairs: bool = False
 
     @property
     def packing(self) -> Packing:
@@ -25,7 +29,7 @@ class LinearShape:
 
     @property
     def is_integer(self) -> bool:
-        """Whether the activations are rounded (`int8-act`) and not float32."""
+        """Whether the activations are rounded to `int8-act`."""
         return self.packing.layout is not None
 
     @property
@@ -47,7 +51,14 @@ class LinearShape:
     @property
     def row_bytes(self) -> int:
         """Bytes from one row of activations to the next."""
-        return rounded_row_bytes(self.k) if self.is_integer else float_row_bytes(self.k)
+        return row_bytes_of(self.activations, self.k)
+
+    @property
+    def activations(self) -> SinkKind:
+        """How the rows of x are stored."""
+        if self.is_integer:
+            return "rounded"
+        return "bf16" if self.pairs else "float"
 
     @property
     def slots(self) -> tuple[Slot, ...]:
