@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ingot.ir import Encoding, quantize, rounding_search
-from ingot.ir.rounding_search import best_of_grid, can_search
+from ingot.ir.rounding_search import best_of_grid, can_search, fit_sums
 
 
 def extremes(rows: int, columns: int) -> torch.Tensor:
@@ -38,8 +38,12 @@ def test_groups_beyond_whole_lanes_are_looked_at_too(groups: int) -> None:
     scales = torch.rand(5, groups, generator=torch.Generator().manual_seed(1)) / 4
     offsets = torch.full((5, groups), 8.0)
     codes = (x / scales[:, None]).add(8).round().clamp(0, 15)
-    error = ((codes - 8) * scales[:, None] - x).square().sum(1)
+    error = (((codes - 8) * scales[:, None] - x).square() * x.abs()).sum(1)
     assert torch.equal(best_of_grid(x, scales, offsets), error.argmin(0))
+    above, below = fit_sums(x, scales[0].contiguous(), offsets[0].contiguous())
+    weighted = (codes[0] - 8) * x.abs()
+    torch.testing.assert_close(above, (weighted * x).sum(0))
+    torch.testing.assert_close(below, (weighted * (codes[0] - 8)).sum(0))
 
 
 def test_the_first_among_equals_is_chosen() -> None:
