@@ -150,8 +150,10 @@ def profile(executor: NativeExecutor, costs: Costs, batch: StepBatch, repeats: i
     times: dict[str, list[tuple[float, float]]] = {}
     for _ in range(repeats):
         executor.step(batch)
-        for name, *seconds in executor.last_profile():
-            times.setdefault(name, []).append((seconds[0], sum(seconds[1:])))
+        for (name, seconds), wait in zip(
+            executor.last_profile(), executor.last_waits(), strict=True
+        ):
+            times.setdefault(name, []).append((seconds, wait))
     executor.set_profiling(False)
     counts = {"tokens": len(batch.token_ids), "rows": len(batch.row_ids)}
     ends = batch.positions[batch.starts[1:] - 1] + 1

@@ -18,13 +18,24 @@ def bf16_speed() -> float:
     """Products a second by `vdpbf16ps` over those by FMA of float32; 0 without the instruction."""
 
 class ThreadTeam:
-    def __init__(self, size: int) -> None: ...
+    def __init__(self, size: int, most_phases: int = 1) -> None: ...
     @property
     def size(self) -> int: ...
     @property
-    def pinned(self) -> bool: ...
-    def check_barrier(self, rounds: int) -> tuple[float, int]:
-        """Run `rounds` rounds of two barriers: (seconds, times a member passed one too early)."""
+    def active(self) -> int:
+        """How many members take part; less than `size` beside a busy process."""
+    def check_sharing(
+        self,
+        phases: Sequence[tuple[int, bool]],
+        rounds: int = 1,
+        late_member: int = -1,
+        delay: float = 0.0,
+    ) -> tuple[float, int, list[int]]:
+        """Share phases of (grains, whether in turn): (seconds, violations, grains by member).
+
+        A violation is a grain that is not executed once, or before the phase before is complete.
+        `late_member` sleeps for `delay` seconds whenever it has taken something.
+        """
 
 class Rows(enum.Enum):
     tokens = ...
@@ -136,11 +147,16 @@ class Executor:
     @property
     def threads(self) -> int: ...
     @property
+    def active_threads(self) -> int:
+        """How many take part at present; less than `threads` beside a busy process."""
+    @property
     def max_step_tokens(self) -> int:
         """The capacity: what was asked for, rounded up to 16."""
     def set_profiling(self, on: bool) -> None: ...
     def last_profile(self) -> list[tuple[str, float]]:
         """Name and seconds of each launch of the last step, where profiling was on."""
+    def last_waits(self) -> list[float]:
+        """Seconds of each launch of the last step in which the calling thread only waited."""
 
 class SamplerParams:
     def __init__(

@@ -127,6 +127,15 @@ class NativeExecutor:
         """Name and seconds of each launch of the last step, in order; the waits are included."""
         return self._native.last_profile()
 
+    def last_waits(self) -> list[float]:
+        """Seconds of each launch of the last step in which the calling thread only waited."""
+        return self._native.last_waits()
+
+    @property
+    def active_threads(self) -> int:
+        """How many threads take part at present; fewer than `threads` beside a busy process."""
+        return self._native.active_threads
+
 
 def _contiguous(array: Int32Array) -> Int32Array:
     return np.ascontiguousarray(array)

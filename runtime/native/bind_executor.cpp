@@ -162,6 +162,12 @@ std::vector<std::pair<std::string, double>> profile_of(ClosableExecutor &executo
   return profile;
 }
 
+std::vector<double> waits_of(ClosableExecutor &executor) {
+  std::vector<double> waits;
+  for (const LaunchTime &time : executor.get().last_profile()) waits.push_back(time.waiting);
+  return waits;
+}
+
 }  // namespace
 
 void bind_executor(nb::module_ &module) {
@@ -184,11 +190,14 @@ void bind_executor(nb::module_ &module) {
       .def("interrupt", &ClosableExecutor::interrupt, "on"_a)
       .def("close", &ClosableExecutor::close)
       .def_prop_ro("threads", [](ClosableExecutor &self) { return self.get().threads(); })
+      .def_prop_ro("active_threads",
+                   [](ClosableExecutor &self) { return self.get().active_threads(); })
       .def_prop_ro("max_step_tokens",
                    [](ClosableExecutor &self) { return self.get().limits().capacity; })
       .def("set_profiling",
            [](ClosableExecutor &self, bool on) { self.get().set_profiling(on); }, "on"_a)
-      .def("last_profile", &profile_of);
+      .def("last_profile", &profile_of)
+      .def("last_waits", &waits_of);
 }
 
 }  // namespace ingot

@@ -1,7 +1,6 @@
 #include "executor.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 #include "error.h"
@@ -21,6 +20,12 @@ StepLimits make_limits(const Plan &plan, std::int64_t max_step_tokens, std::int6
   const std::int64_t capacity = (max_step_tokens + 15) / 16 * 16;
   return {plan.vocab_size, plan.max_positions, plan.page_tokens, pages, capacity, plan.width(),
           plan.token_types, plan.row_width > 0, plan.state_bytes.empty() ? 0 : state_slots};
+}
+
+constexpr std::int64_t UNITS_TOGETHER = 4;
+
+bool in_turn(const Launch &launch) {
+  return launch.unit_kind == UnitKind::tasks || launch.unit_kind == UnitKind::sequences;
 }
 
 // The bytes of a page, or of a sequence's state, in all pools before one.
@@ -53,10 +58,8 @@ Executor::Executor(Plan plan, std::int64_t max_step_tokens, std::int64_t pages,
       kv_cache_(plan_.kv_bytes_per_page() * pages),
       states_(plan_.state_bytes_per_sequence() * limits_.state_slots),
       scratch_(SCRATCH_BYTES * static_cast<std::size_t>(std::max(threads, 1))),
-      counters_(plan_.launches.size()),
-      team_(threads) {
+      team_(threads, plan_.launches.size()) {
   resolve_slots();
-  dispatches_.reserve(plan_.launches.size());
 }
 
 void Executor::resolve_slots() {
@@ -124,75 +127,81 @@ std::int64_t Executor::units_of(const Launch &launch) const {
 void Executor::prepare() {
   for (const Patch &patch : patches_) *patch.slot = step_value(patch.kind);
   dispatches_.clear();
+  phases_.clear();
+  phase_begins_.clear();
+  bool begins_phase = true;
   for (std::size_t i = 0; i < plan_.launches.size(); ++i) {
-    const Launch &launch = plan_.launches[i];
-    const std::int64_t units = units_of(launch);
+    const std::int64_t units = units_of(plan_.launches[i]);
     if (units > 0) {
-      const std::int64_t rows = launch.rows == Rows::tokens ? inputs_.tokens() : inputs_.rows();
-      const auto variant = std::find_if(
-          launch.variants.begin(), launch.variants.end(),
-          [rows](const Variant &v) { return v.max_rows == -1 || rows <= v.max_rows; });
-      counters_[i].next.store(0, std::memory_order_relaxed);
-      dispatches_.push_back({reinterpret_cast<Kernel>(variant->kernel), slots_[i].data(), units,
-                             launch.grain, i,
-                             launch.unit_kind == UnitKind::tasks ||
-                                 launch.unit_kind == UnitKind::sequences,
-                             launch.barrier});
-    } else if (launch.barrier && !dispatches_.empty()) {
-      dispatches_.back().barrier = true;  // it also stood for the launches before it
+      add_dispatch(i, units, begins_phase || profiling_);
+      begins_phase = false;
     }
+    begins_phase |= plan_.launches[i].barrier;  // it also stands for the launches before it
   }
-  if (!dispatches_.empty()) dispatches_.back().barrier = false;  // the team waits anyway
+  phase_begins_.push_back(dispatches_.size());
+}
+
+void Executor::add_dispatch(std::size_t index, std::int64_t units, bool begins_phase) {
+  const Launch &launch = plan_.launches[index];
+  const std::int64_t rows = launch.rows == Rows::tokens ? inputs_.tokens() : inputs_.rows();
+  const auto variant =
+      std::find_if(launch.variants.begin(), launch.variants.end(),
+                   [rows](const Variant &v) { return v.max_rows == -1 || rows <= v.max_rows; });
+  const std::int64_t grain = grain_of(launch, units);
+  const std::uint32_t grains = static_cast<std::uint32_t>((units + grain - 1) / grain);
+  if (begins_phase || phases_.back().grains + grains > SharedWork::MOST_GRAINS) {
+    phase_begins_.push_back(dispatches_.size());
+    phases_.push_back({0, false});
+  }
+  ThreadTeam::Phase &phase = phases_.back();
+  dispatches_.push_back({reinterpret_cast<Kernel>(variant->kernel), slots_[index].data(), units,
+                         grain, phase.grains, grains, index});
+  phase.grains += grains;
+  phase.in_turn |= in_turn(launch);
+}
+
+std::int64_t Executor::grain_of(const Launch &launch, std::int64_t units) const {
+  // Kernels are at their best with some units at once, as long as all members get enough of them.
+  std::int64_t together = in_turn(launch) ? 1 : UNITS_TOGETHER;
+  while (together > 1 && units / (launch.grain * together) < 4 * team_.size()) together /= 2;
+  return std::max(launch.grain * together, units / SharedWork::MOST_GRAINS + 1);
 }
 
 Logits Executor::step(const Batch &batch) {
   const BusyGuard guard(busy_);
   inputs_.fill(batch);
   prepare();
-  profile_.clear();
-  team_.run([](void *self, int member) { static_cast<Executor *>(self)->run_member(member); },
-            this);
+  std::vector<PhaseTime> times(profiling_ ? phases_.size() : 0);
+  team_.run(
+      phases_,
+      [](void *self, int member, std::uint32_t phase, std::uint32_t begin, std::uint32_t end) {
+        static_cast<Executor *>(self)->execute(member, phase, begin, end);
+      },
+      this, profiling_ ? times.data() : nullptr);
+  note_times(times);
   const Buffer &logits = plan_.buffers[plan_.logits];
   std::byte *data = arena_->data() + logits.offset_bytes * limits_.capacity;
   return {reinterpret_cast<float *>(data), inputs_.rows(),
           logits.row_bytes / static_cast<std::int64_t>(sizeof(float)), arena_};
 }
 
-void Executor::run_member(int member) {
-  using Clock = std::chrono::steady_clock;
+void Executor::execute(int member, std::uint32_t phase, std::uint32_t begin, std::uint32_t end) {
   void *scratch = scratch_.data() + SCRATCH_BYTES * static_cast<std::size_t>(member);
-  const bool timing = profiling_ && member == 0;
-  Clock::time_point before = timing ? Clock::now() : Clock::time_point{};
-  for (const Dispatch &dispatch : dispatches_) {
-    if (dispatch.shared)
-      run_in_turn(dispatch, scratch);
-    else
-      run_share(dispatch, member, scratch);
-    if (dispatch.barrier) team_.barrier();
-    if (timing) {
-      const Clock::time_point now = Clock::now();
-      const std::chrono::duration<double> seconds = now - before;
-      profile_.push_back({plan_.launches[dispatch.launch].name, seconds.count()});
-      before = now;
-    }
+  for (std::size_t i = phase_begins_[phase]; i < phase_begins_[phase + 1]; ++i) {
+    const Dispatch &dispatch = dispatches_[i];
+    const std::int64_t first = std::max(begin, dispatch.first);
+    const std::int64_t last = std::min(end, dispatch.first + dispatch.grains);
+    if (first < last)
+      dispatch.kernel(dispatch.slots, (first - dispatch.first) * dispatch.grain,
+                      std::min(dispatch.units, (last - dispatch.first) * dispatch.grain), scratch);
   }
 }
 
-void Executor::run_share(const Dispatch &dispatch, int member, void *scratch) {
-  const std::int64_t grains = (dispatch.units + dispatch.grain - 1) / dispatch.grain;
-  const std::int64_t begin = grains * member / team_.size() * dispatch.grain;
-  const std::int64_t end =
-      std::min(dispatch.units, grains * (member + 1) / team_.size() * dispatch.grain);
-  if (begin < end) dispatch.kernel(dispatch.slots, begin, end, scratch);
-}
-
-void Executor::run_in_turn(const Dispatch &dispatch, void *scratch) {
-  std::atomic<std::int64_t> &next = counters_[dispatch.launch].next;
-  for (;;) {
-    const std::int64_t begin = next.fetch_add(dispatch.grain, std::memory_order_relaxed);
-    if (begin >= dispatch.units) return;
-    dispatch.kernel(dispatch.slots, begin, std::min(dispatch.units, begin + dispatch.grain),
-                    scratch);
+void Executor::note_times(const std::vector<PhaseTime> &times) {
+  profile_.clear();
+  for (std::size_t phase = 0; phase < times.size(); ++phase) {  // of one launch each
+    const std::size_t launch = dispatches_[phase_begins_[phase]].launch;
+    profile_.push_back({plan_.launches[launch].name, times[phase].seconds, times[phase].waiting});
   }
 }
 

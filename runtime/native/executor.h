@@ -1,9 +1,10 @@
 // Runs a plan: one thread team walks through the launches of a step together.
 //
-// Contract: step() checks and copies the batch, then runs every launch in one dispatch of the team,
-// with a barrier only after launches that ask for one.  Launches with a fixed number of units or units
-// for each row are split into one contiguous share a thread; those over attention tasks or sequences are
-// taken in turn, `grain` units at a time, as their costs differ.  The logits stay valid until the next step().
+// Contract: step() checks and copies the batch, then runs every launch in one run of the team.  The
+// launches up to one that asks for a barrier are a phase: nothing of the next phase begins before all of
+// its units are done.  Each thread works through a contiguous share of a phase and helps the others
+// when it is through; units over attention tasks or sequences are taken in turn, `grain` at a time,
+// as their costs differ.  The logits stay valid until the next step().
 // Ownership: the executor owns the arena, the KV cache, the states and the threads; kernels and weights belong to
 // the caller and must outlive it.  The arena is shared with whoever holds a view of the logits.
 // Failure: Error from the constructor (plan, sizes, memory) and from step() (batch, before anything is
@@ -32,7 +33,8 @@ struct Logits {
 
 struct LaunchTime {
   std::string name;
-  double seconds;  // on member 0, waiting for the others included
+  double seconds;  // on the calling thread, waiting for the others included
+  double waiting;
 };
 
 class Executor {
@@ -45,6 +47,7 @@ class Executor {
   Logits step(const Batch &batch);
 
   int threads() const { return team_.size(); }
+  int active_threads() const { return team_.active(); }
   ThreadTeam &team() { return team_; }  // for work between steps
   const StepLimits &limits() const { return limits_; }
   void set_profiling(bool on) { profiling_ = on; }
@@ -59,13 +62,10 @@ class Executor {
     Kernel kernel;
     const std::int64_t *slots;
     std::int64_t units;
-    std::int64_t grain;
+    std::int64_t grain;  // units of a grain
+    std::uint32_t first;  // grain, in the phase
+    std::uint32_t grains;
     std::size_t launch;
-    bool shared;  // units are taken in turn
-    bool barrier;
-  };
-  struct alignas(64) Counter {
-    std::atomic<std::int64_t> next{0};
   };
 
   void resolve_slots();
@@ -73,9 +73,10 @@ class Executor {
   std::int64_t step_value(SlotKind kind) const;
   std::int64_t units_of(const Launch &launch) const;
   void prepare();
-  void run_member(int member);
-  void run_share(const Dispatch &dispatch, int member, void *scratch);
-  void run_in_turn(const Dispatch &dispatch, void *scratch);
+  void add_dispatch(std::size_t launch, std::int64_t units, bool begins_phase);
+  std::int64_t grain_of(const Launch &launch, std::int64_t units) const;
+  void execute(int member, std::uint32_t phase, std::uint32_t begin, std::uint32_t end);
+  void note_times(const std::vector<PhaseTime> &times);
 
   const Plan plan_;
   const StepLimits limits_;
@@ -86,8 +87,9 @@ class Executor {
   MappedMemory scratch_;
   std::vector<std::vector<std::int64_t>> slots_;
   std::vector<Patch> patches_;
-  std::vector<Counter> counters_;
   std::vector<Dispatch> dispatches_;
+  std::vector<ThreadTeam::Phase> phases_;
+  std::vector<std::size_t> phase_begins_;  // in dispatches_; one more than phases
   std::vector<LaunchTime> profile_;
   bool profiling_ = false;
   std::atomic<bool> busy_{false};

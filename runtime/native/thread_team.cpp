@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
 #include <system_error>
 
@@ -13,7 +14,7 @@ namespace {
 // Measured beside a busy process: yielding at once gives the CPU away for a whole slice of the
 // scheduler's, and spinning for ever starves the member that is waited for.
 constexpr int SPINS = 2000;
-constexpr std::chrono::microseconds IDLE_MICROSECONDS{2000};
+constexpr std::chrono::milliseconds IDLE{2};
 
 void relax() {
 #if defined(__x86_64__)
@@ -23,46 +24,18 @@ void relax() {
 #endif
 }
 
-std::vector<int> allowed_cpus() {
-  std::vector<int> cpus;
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return cpus;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
-  return cpus;
-}
-
-void pin_to(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  sched_setaffinity(0, sizeof set, &set);  // where it is refused, the thread is merely not pinned
-}
-
-// Pins the calling thread for as long as the object lives.
-class PinGuard {
- public:
-  explicit PinGuard(const std::vector<int> &cpus)
-      : pinned_(!cpus.empty() && sched_getaffinity(0, sizeof before_, &before_) == 0) {
-    if (pinned_) pin_to(cpus[0]);
-  }
-  ~PinGuard() {
-    if (pinned_) sched_setaffinity(0, sizeof before_, &before_);
-  }
-  PinGuard(const PinGuard &) = delete;
-  PinGuard &operator=(const PinGuard &) = delete;
-
- private:
-  cpu_set_t before_;
-  bool pinned_;
-};
+// The part of a member's CPU that it may lose before the others are better off without it: whoever
+// waits loses as much.
+double bearable_loss(int size) { return std::max(1.0 / 16, 0.5 / size); }
 
 }  // namespace
 
-ThreadTeam::ThreadTeam(int size) : size_(size) {
+ThreadTeam::ThreadTeam(int size, std::size_t most_phases)
+    : size_(size),
+      work_(std::clamp(size, 1, 1024), most_phases),
+      active_(size),
+      loss_(bearable_loss(size)) {
   if (size < 1 || size > 1024) fail("a team of ", size, " threads: expected 1 to 1024");
-  std::vector<int> cpus = allowed_cpus();
-  if (static_cast<int>(cpus.size()) == size && size > 1) cpus_ = std::move(cpus);
   try {
     for (int member = 1; member < size; ++member)
       threads_.emplace_back([this, member] { work(member); });
@@ -75,30 +48,38 @@ ThreadTeam::ThreadTeam(int size) : size_(size) {
 ThreadTeam::~ThreadTeam() { stop(); }
 
 void ThreadTeam::stop() {
-  stopping_ = true;
-  runs_.fetch_add(1, std::memory_order_seq_cst);
+  stopping_.store(true, std::memory_order_relaxed);
+  active_.release_all();
+  runs_.fetch_add(1, std::memory_order_release);
   runs_.notify_all();
   for (std::thread &thread : threads_) thread.join();
 }
 
-void ThreadTeam::run(Function function, void *context) {
-  if (size_ == 1) return function(context, 0);
-  const PinGuard guard(cpus_);
-  function_ = function;
+void ThreadTeam::run(std::span<const Phase> phases, Execute execute, void *context,
+                     PhaseTime *times) {
+  if (phases.size() > work_.most_phases())
+    fail("a run of ", phases.size(), " phases: expected at most ", work_.most_phases());
+  execute_ = execute;  // read by others only behind a take, which the round must be open for
   context_ = context;
-  runs_.fetch_add(1, std::memory_order_seq_cst);
-  runs_.notify_all();
-  function(context, 0);
-  barrier();
+  loss_.restart(Clock::now());
+  work_.open(phases, active());
+  if (active() > 1) {
+    runs_.fetch_add(1, std::memory_order_release);
+    runs_.notify_all();
+  }
+  take_part(work_.current(), 0, loss_, times);
+  work_.close();
 }
 
 void ThreadTeam::work(int member) {
-  if (pinned()) pin_to(cpus_[static_cast<std::size_t>(member)]);
-  for (std::uint32_t seen = 0;; ++seen) {
-    await_run(seen);
-    if (stopping_) return;
-    function_(context_, member);
-    barrier();
+  CpuLoss loss(bearable_loss(size_));
+  for (std::uint32_t seen = 0;;) {
+    // Who has been left out may join the run that is under way; a run that is over gives nothing.
+    if (!active_.wait_for(member)) await_run(seen);
+    if (stopping_.load(std::memory_order_relaxed)) return;
+    seen = runs_.load(std::memory_order_acquire);
+    loss.restart(Clock::now());
+    take_part(work_.current(), member, loss, nullptr);
   }
 }
 
@@ -107,24 +88,44 @@ void ThreadTeam::await_run(std::uint32_t seen) const {
     if (runs_.load(std::memory_order_acquire) != seen) return;
     relax();
   }
-  const auto idle_since = std::chrono::steady_clock::now();
-  while (std::chrono::steady_clock::now() - idle_since < IDLE_MICROSECONDS) {
+  const auto idle_since = Clock::now();
+  while (Clock::now() - idle_since < IDLE) {
     if (runs_.load(std::memory_order_acquire) != seen) return;
     sched_yield();
   }
   while (runs_.load(std::memory_order_acquire) == seen) runs_.wait(seen);
 }
 
-void ThreadTeam::barrier() {
-  if (size_ == 1) return;
-  const std::uint32_t generation = generation_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == size_ - 1) {
-    arrived_.store(0, std::memory_order_relaxed);
-    generation_.store(generation + 1, std::memory_order_release);
-    return;
+void ThreadTeam::take_part(SharedWork::Round round, int member, CpuLoss &loss, PhaseTime *times) {
+  Clock::time_point begin = Clock::now();
+  for (std::uint32_t phase = 0; phase < round.phases; ++phase) {
+    const int active = active_.count();
+    if (member >= active) return;
+    for (SharedWork::Range range; work_.take(round, phase, member, range);) {
+      execute_(context_, member, phase, range.begin, range.end);
+      work_.finish(round, phase, member, range.end - range.begin);
+    }
+    const Clock::time_point worked = Clock::now();
+    if (loss.is_high(begin, worked)) active_.shrink(active, worked);
+    if (member == 0 && active < size_) active_.grow(worked);
+    const bool yielded = await_phase(round, phase);
+    const Clock::time_point end = times || yielded ? Clock::now() : worked;
+    if (yielded) loss.restart(end);
+    if (times) {
+      const std::chrono::duration<double> seconds = end - begin, waiting = end - worked;
+      times[phase] = {seconds.count(), waiting.count()};
+    }
+    begin = end;
   }
-  for (int spin = 0; generation_.load(std::memory_order_acquire) == generation; ++spin)
-    spin < SPINS ? relax() : static_cast<void>(sched_yield());
+}
+
+bool ThreadTeam::await_phase(SharedWork::Round round, std::uint32_t phase) const {
+  for (int spin = 0; spin < SPINS; ++spin) {
+    if (work_.is_complete(round, phase)) return false;
+    relax();
+  }
+  while (!work_.is_complete(round, phase)) sched_yield();
+  return true;
 }
 
 }  // namespace ingot

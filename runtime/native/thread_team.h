@@ -1,17 +1,17 @@
-// A team of persistent threads that works through one function together.
+// A team of persistent threads that share the phases of a job, each as far as it has a CPU.
 //
-// Contract: run() calls function(context, member) once on every member and returns when all have
-// returned; the calling thread is member 0, so a team of one has no thread of its own.  Inside, every
-// member may call barrier(), and either all do or none.  The function must not throw.  One run() at a
-// time; it is not re-entrant.
+// Contract: run() returns when every grain of every phase has been executed, each once, by some member;
+// a grain may rely on all grains of the phases before its own.  The calling thread is member 0, so a
+// team of one has no thread of its own.  `execute` must not throw; `context` is used only until run()
+// returns.  One run() at a time; it is not re-entrant.  How grains are shared: shared_work.h.
 //
-// Waiting: a member spins for about 50 µs, then yields its CPU at every look (a busy neighbour costs a
-// share of the speed, not all of it); between runs it sleeps after IDLE_MICROSECONDS, so that an idle
-// process uses no CPU.
+// Waiting: for a phase to be complete, and for the next run, a member spins for about 50 µs, then yields
+// its CPU at every look; between runs it sleeps after IDLE, so that an idle process uses no CPU.
 //
-// Placement: where the team is as large as the set of CPUs the process may use, each member is pinned
-// to its own (the caller only during run(), and its own mask comes back).  A smaller team is left to
-// the system, so that several processes do not pile up on the first CPUs.
+// Neighbours: where a member keeps losing its CPU to another process while it works (cpu_loss.h), the
+// team goes on with one member less, the last ones sleep, and their CPUs take whoever needs one.  After
+// a while, longer each time that it fails, it tries with one more.  The work of those who sleep is
+// shared by the others, so nothing but the speed depends on it.
 //
 // Ownership: the threads end in the destructor.  Failure: the constructor throws Error where a thread
 // cannot be started.
@@ -19,39 +19,58 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <thread>
 #include <vector>
 
+#include "active_members.h"
+#include "cpu_loss.h"
+#include "shared_work.h"
+
 namespace ingot {
+
+struct PhaseTime {
+  double seconds;  // on member 0, until the phase was complete
+  double waiting;  // of these, those in which it had nothing to do
+};
 
 class ThreadTeam {
  public:
-  using Function = void (*)(void *context, int member);
+  using Phase = SharedWork::Phase;
+  // Executes grains begin … end − 1 of a phase.
+  using Execute = void (*)(void *context, int member, std::uint32_t phase, std::uint32_t begin,
+                           std::uint32_t end);
 
-  explicit ThreadTeam(int size);
+  // `most_phases`: of a run.
+  explicit ThreadTeam(int size, std::size_t most_phases = 1);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam &) = delete;
   ThreadTeam &operator=(const ThreadTeam &) = delete;
 
   int size() const { return size_; }
-  bool pinned() const { return !cpus_.empty(); }
-  void run(Function function, void *context);
-  void barrier();
+  int active() const { return active_.count(); }
+  // With `times`, an entry for each phase, they are measured.
+  void run(std::span<const Phase> phases, Execute execute, void *context,
+           PhaseTime *times = nullptr);
 
  private:
+  using Clock = CpuLoss::Clock;
+
   void work(int member);
   void await_run(std::uint32_t seen) const;
+  void take_part(SharedWork::Round round, int member, CpuLoss &loss, PhaseTime *times);
+  bool await_phase(SharedWork::Round round, std::uint32_t phase) const;
   void stop();
 
   const int size_;
-  std::vector<int> cpus_;  // member i's CPU; empty: not pinned
-  Function function_ = nullptr;
+  SharedWork work_;
+  ActiveMembers active_;
+  Execute execute_ = nullptr;
   void *context_ = nullptr;
-  bool stopping_ = false;
-  // On cache lines of their own: every waiting member polls them.
+  CpuLoss loss_;  // of member 0
+  // On a cache line of its own: every waiting member polls it.
   alignas(64) std::atomic<std::uint32_t> runs_{0};
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<std::uint32_t> generation_{0};
+  std::atomic<bool> stopping_{false};
   alignas(64) std::vector<std::thread> threads_;
 };
 

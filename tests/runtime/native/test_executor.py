@@ -24,7 +24,7 @@ def tokens(count: int, seed: int = 0) -> list[int]:
     return np.random.default_rng(seed).integers(0, 100, count).tolist()
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_prefill_and_decode_in_company(make_executor: Make, tiny: Any, threads: int) -> None:
     executor, model = make_executor(threads=threads), tiny.model()
     assert executor.threads == threads

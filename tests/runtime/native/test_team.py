@@ -1,4 +1,4 @@
-"""The thread team: its barrier holds, oversubscribed and beside a busy process; idle is idle."""
+"""The thread team: work is shared, whoever is late or beside whomever; idle is idle."""
 
 import os
 import subprocess
@@ -13,12 +13,33 @@ from ingot.runtime import _native
 from ingot.runtime.machine import available_memory, usable_threads
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_the_barrier_holds(size: int) -> None:
-    team = _native.ThreadTeam(size)
+PHASES = [(1, False), (8, False), (100, True), (3, False), (1000, False), (0, False), (2, True)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_every_grain_is_executed_once_and_in_its_phase(size: int) -> None:
+    team = _native.ThreadTeam(size, len(PHASES))
     assert team.size == size
-    for rounds in (1, 2, 500, 0, 3):
-        assert team.check_barrier(rounds)[1] == 0
+    for rounds in (1, 300):
+        _, violations, executed = team.check_sharing(PHASES, rounds)
+        assert violations == 0
+        assert sum(executed) == rounds * sum(grains for grains, _ in PHASES)
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_the_others_do_what_a_late_member_leaves(in_turn: bool) -> None:
+    team = _native.ThreadTeam(3)
+    phases = [(1000, in_turn)]
+    seconds, violations, executed = team.check_sharing(phases, 20, late_member=1, delay=0.02)
+    assert violations == 0 and sum(executed) == 20_000
+    # Each time it holds no more than it took at once, and is waited for once.
+    assert executed[1] <= 20 * (1 if in_turn else 1000 // 3 // 2 + 1)
+    assert seconds < 20 * 0.02 * 2.5
+
+
+def test_more_phases_than_the_team_was_made_for() -> None:
+    with pytest.raises(ValueError, match="7 phases"):
+        _native.ThreadTeam(2, 6).check_sharing(PHASES)
 
 
 @pytest.fixture
@@ -33,31 +54,41 @@ def busy_process() -> Iterator[None]:
 
 @pytest.mark.usefixtures("busy_process")
 @pytest.mark.parametrize("size", [2, 4])
-def test_the_barrier_holds_beside_a_busy_process(size: int) -> None:
-    team = _native.ThreadTeam(size)
-    seconds, violations = team.check_barrier(300)
+def test_work_is_shared_beside_a_busy_process(size: int) -> None:
+    team = _native.ThreadTeam(size, 2)
+    seconds, violations, _ = team.check_sharing([(64, False), (2, False)], 300)
     assert violations == 0
-    # A team that never yields loses a slice of several milliseconds at most barriers.
+    # A team that never yields loses a slice of several milliseconds in most phases.
     assert seconds < 600 * 0.01
+
+
+def test_a_team_that_loses_cpus_goes_on_smaller_and_grows_again() -> None:
+    team = _native.ThreadTeam(2)
+    for _ in range(10):
+        team.check_sharing([(2, True)], 1, late_member=0, delay=0.005)
+        if team.active == 1:
+            break
+    assert team.active == 1
+    deadline = time.monotonic() + 30
+    while team.active == 1 and time.monotonic() < deadline:
+        assert team.check_sharing([(64, False)], 10)[1] == 0
+    assert team.active == 2
 
 
 def test_an_idle_team_uses_no_cpu() -> None:
     team = _native.ThreadTeam(3)
-    team.check_barrier(10)
+    team.check_sharing([(10, False)])
     time.sleep(0.1)
     before = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before < 0.03
-    assert team.check_barrier(10)[1] == 0
+    assert team.check_sharing([(10, False)])[1] == 0
 
 
 def test_the_caller_keeps_its_cpus() -> None:
     allowed = os.sched_getaffinity(0)
-    team = _native.ThreadTeam(len(allowed))
-    assert team.pinned == (len(allowed) > 1)
-    team.check_barrier(10)
+    _native.ThreadTeam(len(allowed)).check_sharing([(10, False)])
     assert os.sched_getaffinity(0) == allowed
-    assert not _native.ThreadTeam(len(allowed) + 1).pinned
 
 
 @pytest.mark.parametrize("size", [0, -1, 100_000])
@@ -69,7 +100,7 @@ def test_a_team_of_impossible_size(size: int) -> None:
 def test_teams_end() -> None:
     before = threads()
     for _ in range(20):
-        _native.ThreadTeam(4).check_barrier(2)
+        _native.ThreadTeam(4).check_sharing([(4, False)], 2)
     assert threads() == before
 
 
