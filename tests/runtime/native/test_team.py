@@ -12,7 +12,6 @@ import pytest
 from ingot.runtime import _native
 from ingot.runtime.machine import available_memory, usable_threads
 
-
 PHASES = [(1, False), (8, False), (100, True), (3, False), (1000, False), (0, False), (2, True)]
 
 
