@@ -60,6 +60,15 @@ def fma_body(level: Level, arguments: Arguments) -> None:
     arguments.scratch.store(sum_of(turns.results))
 
 
+def bf16_body(level: Level, arguments: Arguments) -> None:
+    """Independent chains of dot products of pairs of bfloat16, from registers."""
+    a, b = arguments.scratch.load(I32.x(16)), arguments.scratch.load(I32.x(16), 64)
+    zero = constant(F32.x(16), 0.0)
+    with loop(arguments.begin, arguments.end, 1, [zero] * CHAINS) as turns:
+        turns.carry(*(level.dot_bf16(chain, a, b) for chain in turns.carried))
+    arguments.scratch.store(sum_of(turns.results))
+
+
 def sum_of(values: Sequence[Value]) -> Value:
     """Use every value, so that none is optimised away."""
     total = values[0]
@@ -73,6 +82,7 @@ LIMIT_KERNELS = [
     Kernel("read_ahead", (Slot("x"),), partial(read_body, ahead=4096)),
     Kernel("dot", (), dot_body),
     Kernel("fma", (), fma_body),
+    Kernel("bf16", (), bf16_body),
 ]
 
 
@@ -154,11 +164,16 @@ def slots_of(*values: "int | NDArray[Any]") -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the machine can do: GB/s, and GOP/s of dot products and of float multiply-adds."""
+    """What the machine can do: GB/s, and GOP/s of dot products and of float multiply-adds.
+
+    `bf16` is that of dot products of bfloat16, made of float multiply-adds where the processor has
+    no instruction for them.
+    """
 
     read: float
     dot: float
     fma: float
+    bf16: float = 0.0
 
 
 def measure_limits(code: Code, team: Team, pool: NDArray[np.uint8]) -> Limits:
@@ -179,4 +194,5 @@ def measure_limits(code: Code, team: Team, pool: NDArray[np.uint8]) -> Limits:
     seconds = min(timed("read", None), timed("read_ahead", None))
     work = 2e-9 * CHAINS * turns * team.size
     dot, fma = work * 64 / timed("dot", turns), work * 16 / timed("fma", turns)
-    return Limits(lines * 64e-9 / seconds, dot, fma)
+    bf16 = work * 32 / timed("bf16", turns)
+    return Limits(lines * 64e-9 / seconds, dot, fma, bf16)
