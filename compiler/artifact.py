@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,14 @@ class WeightEntry:
 class Contents:
     """All that an artifact holds.
 
-    `manifest` is what the manifest says beyond the format and the files.
+    `manifest` is what the manifest says beyond the format and the files.  `later` are files that
+    are still being made when writing begins: a call waits for the bytes.
     """
 
     files: Mapping[str, bytes]
     weights: Sequence[WeightEntry]
     manifest: Mapping[str, Any]
+    later: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
 
 
 def write_artifact(
@@ -63,6 +65,8 @@ def write_artifact(
     with _disk_errors(destination), _staging_folder(destination) as staging:
         entries = {name: _write_file(staging / name, data) for name, data in contents.files.items()}
         entries[form.WEIGHTS] = _write_weights(staging / form.WEIGHTS, contents.weights, progress)
+        for name, wait in contents.later.items():
+            entries[name] = _write_file(staging / name, wait())
         _write_file(staging / form.MANIFEST, _manifest_text(contents.manifest, entries))
         for folder in {path.parent for path in staging.rglob("*")}:
             _flush_folder(folder)

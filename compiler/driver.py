@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from ingot.models import Checkpoint
@@ -16,10 +18,13 @@ from .kinds import layer_kinds
 from .manifest import describe, model_files
 from .peak_memory import peak_memory
 from .report import Report
+from .stage_times import StageClock
+from .stages import IMPORT, OPEN, Front, check_options, lower_model, open_front, quiet
 from .stages import CompileOptions as CompileOptions
-from .stages import Front, check_options, lower_model, open_front, quiet
 from .stages import Progress as Progress
 from .weights import packed_ahead
+
+WRITE = "write"
 
 
 def compile_model(
@@ -36,10 +41,12 @@ def compile_model(
     """
     options, output = options or CompileOptions(), Path(output)
     start = time.monotonic()
-    _check(output, options)
-    front = open_front(path, options, progress)
-    report = compile_front(front, output, options, progress)
-    return replace(report, seconds=time.monotonic() - start)
+    target = _check(output, options)
+    stages = (OPEN, IMPORT, *(stage.name for stage in target.stages), WRITE)
+    clock = StageClock(stages, progress)
+    front = open_front(path, options, clock, opened=_hash_ahead)
+    report = compile_front(front, output, options, clock)
+    return replace(report, seconds=time.monotonic() - start, stages=clock.finish())
 
 
 def compile_front(
@@ -75,6 +82,17 @@ def compile_front(
     )
 
 
+def _hash_ahead(checkpoint: Checkpoint) -> None:
+    """Hash the files of a checkpoint beside what comes first, which keeps one core busy."""
+
+    def read_all() -> None:
+        # What cannot be read is an error for who asks for its hash.
+        with suppress(OSError):
+            dict(checkpoint.sources)
+
+    Thread(target=read_all, name="hashes", daemon=True).start()
+
+
 def _check(output: Path, options: CompileOptions) -> Target:
     """Return the target; raises UsageError for what no model could make right."""
     target = find_target(options.target)
@@ -100,6 +118,6 @@ def _write(
     with packed_ahead(target, program.weights, checkpoint) as entries:
         return write_artifact(
             output,
-            Contents(files, entries, manifest),
-            lambda name: progress("write", places[name], len(names)),
+            Contents(files, entries, manifest, build.later),
+            lambda name: progress(WRITE, places[name], len(names)),
         )

@@ -81,7 +81,7 @@ def plan_model(
     front = replace(front, checkpoint=replace(front.checkpoint, sources=sources))
     lowering = lower_model(front, options, progress, dry_run=True)
     lowering.inspector.close()
-    build = lowering.build
+    build = lowering.build.finished()
     assert build.program is not None
     graph = build.module.bytecode()
     files = {**model_files(front.checkpoint), "graph.mlirbc": graph, **build.files}

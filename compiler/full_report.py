@@ -79,6 +79,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "bytes": report.bytes,
         "parameters": report.parameters,
         "speed": None if report.speed is None else asdict(report.speed),
+        "stages": [asdict(stage) for stage in report.stages],
         "passes": [
             {
                 "pass": record.text,

@@ -1,4 +1,4 @@
-"""What is kept of each pass of a compile: plain values, which the serving install reads too."""
+"""What is kept of passes and stages of a compile: plain values, for the serving install too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +36,19 @@ class PassRecord:
     seconds: float
     before: Measures
     after: Measures
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Seconds of one stage of a compile.
+
+    `processor_seconds` are those of all threads, and of the processes that ended in this stage:
+    kernels that are compiled while weights are written count where they are waited for.
+    """
+
+    name: str
+    seconds: float
+    processor_seconds: float
 
 
 @dataclass(frozen=True)

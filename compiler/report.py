@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .records import CheckRecord, PassRecord
+from .records import CheckRecord, PassRecord, StageTime
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Report:
     speed: Speed | None = None
     passes: tuple[PassRecord, ...] = ()
     checks: tuple[CheckRecord, ...] = ()
+    stages: tuple[StageTime, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     devices: Mapping[str, Any] = field(default_factory=dict)
 

@@ -20,7 +20,7 @@ UNBOUNDED = 1 << 17
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0: unknown)."""
 
-IMPORT = "import"
+OPEN, IMPORT = "open", "import"
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -75,10 +75,19 @@ def check_options(target: Target, settings: Settings) -> None:
             raise UsageError(f"target {target.label} has no level {level!r}", hint=known)
 
 
-def open_front(path: str | Path, options: CompileOptions, progress: Progress = quiet) -> Front:
-    """Open a checkpoint and import it; of the weights nothing but headers is read."""
-    progress("open", 0, 0)
+def open_front(
+    path: str | Path,
+    options: CompileOptions,
+    progress: Progress = quiet,
+    opened: Callable[[Checkpoint], None] = lambda checkpoint: None,
+) -> Front:
+    """Open a checkpoint and import it; of the weights nothing but headers is read.
+
+    `opened` is called with the checkpoint before it is imported.
+    """
+    progress(OPEN, 0, 0)
     checkpoint = open_checkpoint(path)
+    opened(checkpoint)
     _check_partial_encoding(options.settings, checkpoint)
     progress(IMPORT, 0, 0)
     return Front(checkpoint, import_model(checkpoint))

@@ -75,7 +75,8 @@ class Build:
 
     `callback` sees the module before and after each pass; `watch` is called after other steps of a
     stage with a name and something printable.  `files` are those of the artifact, `notes` what its
-    manifest says of the target.  In a `dry_run` nothing is compiled that takes long.
+    manifest says of the target.  `later` are files that are still being made in the background: a
+    call waits for the bytes.  In a `dry_run` nothing is compiled that takes long.
     """
 
     module: Module
@@ -86,8 +87,14 @@ class Build:
     program: Program | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     notes: Mapping[str, object] = field(default_factory=dict)
+    later: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
     callback: Callback | None = None
     dry_run: bool = False
+
+    def finished(self) -> "Build":
+        """Return the build when nothing of it is being made any more."""
+        made = {name: wait() for name, wait in self.later.items()}
+        return replace(self, files={**self.files, **made}, later={})
 
 
 def run_passes(build: Build, pipeline: str) -> Build:

@@ -128,6 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ingot.compiler.driver import compile_model
     from ingot.compiler.full_report import write_reports
     from ingot.compiler.measure import measure_speed
+    from ingot.compiler.stage_times import format_stages
     from ingot.compiler.table import format_report
 
     _check_reports(arguments)
@@ -146,6 +147,10 @@ def run(arguments: argparse.Namespace) -> int:
         progress("measure", 0, 0)
         report = measure_speed(report)
     progress.close()
+    if arguments.time_passes:
+        print(
+            f"// ---- seconds of the stages ----\n{format_stages(report.stages)}", file=sys.stderr
+        )
     if arguments.report:
         write_reports(report, arguments.report)
     print(format_report(report))

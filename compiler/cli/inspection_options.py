@@ -36,7 +36,9 @@ def add_inspection_arguments(parser: argparse.ArgumentParser) -> None:
         help="write numbered files of every stage, and the pipeline that runs them again",
     )
     group.add_argument(
-        "--time-passes", action="store_true", help="print a table of the seconds of each pass"
+        "--time-passes",
+        action="store_true",
+        help="print a table of the seconds of each pass, and of a compile's stages",
     )
     group.add_argument(
         "--stop-after", default="", metavar="NAME", help="end after this pass or stage"

@@ -7,7 +7,7 @@ is spelled out in every function, so the bytes do not depend on the machine that
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ingot.ir import ir
@@ -46,8 +46,12 @@ def compile_kernels(kernels: Sequence[Kernel], level: Level, *, in_process: bool
     )
 
 
-def compile_levels(kernels: Sequence[Kernel], levels: Sequence[Level]) -> dict[str, bytes]:
-    """Compile kernels for several levels, two at a time; return the objects by level name.
+def begin_levels(
+    kernels: Sequence[Kernel], levels: Sequence[Level]
+) -> dict[str, Callable[[], bytes]]:
+    """Begin to compile kernels for several levels, two at a time.
+
+    The result is, by level name, what waits for the object; it raises what `compile_kernels` does.
 
     The object of a level that has a base holds what differs from the base's, and what that calls.
     """
@@ -56,9 +60,15 @@ def compile_levels(kernels: Sequence[Kernel], levels: Sequence[Level]) -> dict[s
         own = kernels if level.base is None else [one for one in kernels if one.bf16]
         return compile_kernels(own, level)
 
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        objects = pool.map(compile_level, levels)
-        return {level.name: code for level, code in zip(levels, objects, strict=True)}
+    pool = ThreadPoolExecutor(max_workers=2)
+    started = {level.name: pool.submit(compile_level, level) for level in levels}
+    pool.shutdown(wait=False)
+    return {name: future.result for name, future in started.items()}
+
+
+def compile_levels(kernels: Sequence[Kernel], levels: Sequence[Level]) -> dict[str, bytes]:
+    """Do what `begin_levels` begins, and return the objects by level name."""
+    return {name: wait() for name, wait in begin_levels(kernels, levels).items()}
 
 
 def kernels_to_mlir(kernels: Sequence[Kernel], level: Level) -> str:

@@ -46,6 +46,22 @@ def test_every_file_is_listed_with_its_hash(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["m.ingot"]
 
 
+def test_files_that_are_still_being_made_are_waited_for(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "whole", Contents({"a": b"1", "folder/b": b"23"}, [], {}))
+    write_artifact(tmp_path / "late", Contents({"a": b"1"}, [], {}, {"folder/b": lambda: b"23"}))
+    for name in ("a", "folder/b", "manifest.json"):
+        assert (tmp_path / "late" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_an_artifact_whose_file_fails_late_is_not_there(tmp_path: Path) -> None:
+    def fail() -> bytes:
+        raise RuntimeError("the worker ended")
+
+    with pytest.raises(RuntimeError, match="the worker ended"):
+        write_artifact(tmp_path / "m", Contents({}, [], {}, {"b": fail}))
+    assert os.listdir(tmp_path) == []
+
+
 def test_weights_are_aligned_safetensors_with_chunk_hashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

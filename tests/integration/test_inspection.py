@@ -36,6 +36,10 @@ def test_a_verified_artifact_carries_its_proof(
     assert main(command) == 0
     said = capsys.readouterr().err
     assert "contracts of the passes, all kept" in said and "all passes" in said
+    stages = said.partition("// ---- seconds of the stages ----\n")[2].splitlines()
+    names = ["stage", "open", "import", "passes", "lower", "kernels", "write"]
+    assert [line.split()[-1] for line in stages] == names
+    assert all(float(number) >= 0 for line in stages[1:] for number in line.split()[:-1])
     manifest = json.loads((out / "manifest.json").read_text())
     checks = [CheckRecord.from_json(entry) for entry in manifest["verification"]]
     assert ",".join(check.step for check in checks) == manifest["pipeline"]
