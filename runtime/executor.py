@@ -4,11 +4,15 @@ The sequences of a step are concatenated, so that one step serves prefill, decod
 the two.  An executor owns the weights and the KV cache; the engine owns which page belongs to whom.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ._native import Decoded, SamplerState
 
 Int32Array = NDArray[np.int32]
 
@@ -96,4 +100,41 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Release memory and threads, the logits of the last step among them.  Idempotent."""
+        ...
+
+
+@dataclass(frozen=True)
+class DecodeBatch:
+    """Up to `steps` decode steps over S sequences, whose tokens are sampled in between.
+
+    They end early after a step in which a sequence ends or sampling fails, after an interruption,
+    and where the next would begin later than `seconds` after the first.
+    """
+
+    token_ids: Int32Array
+    """[S]: the token of each sequence to run first."""
+    positions: Int32Array
+    """[S]: where those tokens stand."""
+    block_tables: Int32Array
+    """[S, blocks]: the pages of each sequence, as far as all steps need."""
+    state_slots: Int32Array
+    """[S], as in `StepBatch`."""
+    end_ids: Sequence[Sequence[int]]
+    """Of each sequence, the tokens that end it."""
+    samplers: Sequence["SamplerState"]
+    """Of each sequence; they observe the tokens."""
+    steps: int
+    seconds: float
+
+
+@runtime_checkable
+class DecodingExecutor(Executor, Protocol):
+    """An executor that samples and goes on by itself."""
+
+    def decode(self, batch: DecodeBatch) -> "Decoded":
+        """Decode; raises `ValueError` as `step` does, with nothing sampled in that case."""
+        ...
+
+    def interrupt(self, on: bool) -> None:
+        """End a burst after its step while this is on; any thread may call it."""
         ...

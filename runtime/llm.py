@@ -30,7 +30,9 @@ from .engine import (
     Sink,
     TokenLogprob,
 )
-from .executor import Executor
+from .engine.bursts import Bursts
+from .engine.native_sampler import NativeSampler
+from .executor import DecodingExecutor, Executor
 from .executors import open_executor
 from .pooled import Pooled, Text, room_for
 from .pooled_head import PooledHead
@@ -234,10 +236,13 @@ class LLM:
         """What the model's generation_config.json says."""
         return self.text.defaults.params
 
-    def submit(self, tokens: Sequence[int], params: SamplingParams, sink: Sink) -> int:
+    def submit(
+        self, tokens: Sequence[int], params: SamplingParams, sink: Sink, *, eager: bool = True
+    ) -> int:
         """Queue a request; `sink` gets its news in the engine's thread.  For `cancel`: its number.
 
-        Raises `RequestError`.
+        Not `eager`: nobody looks at tokens as they come, so they may come many at a time.  Raises
+        `RequestError`.
         """
         self.require("generate")
         return self.engine.submit(
@@ -246,6 +251,7 @@ class LLM:
             sink,
             end_ids=self.text.defaults.end_ids,
             make_text=lambda: self.text.stream(tokens, params.stop),
+            eager=eager,
         )
 
     def cancel(self, number: int) -> None:
@@ -282,12 +288,11 @@ class LLM:
         name: str,
         head: PooledHead | None,
     ) -> None:
-        if sampler is None:
-            from .engine.native_sampler import NativeSampler
-
-            sampler = NativeSampler(executor.limits.vocab_size)
+        sampler, bursts = sampler or NativeSampler(executor.limits.vocab_size), None
+        if isinstance(sampler, NativeSampler) and isinstance(executor, DecodingExecutor):
+            bursts = Bursts(executor, sampler)
         self.name, self.text = name, text
-        self.engine = Engine(executor, sampler, options, observer)
+        self.engine = Engine(executor, sampler, options, observer, bursts)
         self._pooled = None if head is None else Pooled(self.engine, head, self.text)
         self._thread = EngineThread(self.engine)
         weakref.finalize(self, self._thread.close)  # before the interpreter ends, at the latest
@@ -314,7 +319,7 @@ class LLM:
         numbers: list[int] = []
         with cancelling(self.cancel, numbers):
             for prompt, each in zip(prompts, params, strict=True):
-                numbers.append(self.submit(prompt, each, news.put))
+                numbers.append(self.submit(prompt, each, news.put, eager=False))
             outputs = collect(news, numbers)
         return [
             _completion(prompt, each, outputs[number])

@@ -54,7 +54,7 @@ def build_step(pieces: Sequence[Piece], page_tokens: int) -> Step:
         token_ids=np.array(tokens, dtype=np.int32),
         positions=np.array(positions, dtype=np.int32),
         starts=np.array(starts, dtype=np.int32),
-        block_tables=_block_tables(pieces, page_tokens),
+        block_tables=block_tables(pieces, page_tokens),
         row_ids=np.array(row_ids, dtype=np.int32),
         token_types=np.array(token_types, dtype=np.int32),
         state_slots=np.array([piece.request.state_slot for piece in pieces], dtype=np.int32),
@@ -62,7 +62,7 @@ def build_step(pieces: Sequence[Piece], page_tokens: int) -> Step:
     return Step(batch, sample_rows, sampled, scored, pooled)
 
 
-def _block_tables(
+def block_tables(
     pieces: Sequence[Piece], page_tokens: int
 ) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
     """`[S, blocks]`, each row as far as its piece needs, then zeros."""

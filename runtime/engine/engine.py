@@ -22,9 +22,11 @@ from ingot.runtime.executor import Executor
 from ingot.runtime.sampling import SamplingParams
 
 from .batch import Step, build_step
+from .bursts import Bursts
 from .intake import check_params, check_prompt
 from .observer import EngineState, Observer
-from .outputs import FinishReason, Output, Sink, TokenLogprob
+from .outputs import FinishReason, Sink
+from .replies import Replies
 from .request import Request, TextSink
 from .sampler import Sampled, Sampler
 from .scheduler import Piece, Scheduler
@@ -58,6 +60,7 @@ class Engine:
         sampler: Sampler,
         options: EngineOptions | None = None,
         observer: Observer | None = None,
+        bursts: Bursts | None = None,
     ) -> None:
         options = options or EngineOptions()
         self.limits = executor.limits
@@ -66,9 +69,10 @@ class Engine:
         )
         self.max_length = _choose_max_length(options.max_length, self.scheduler.max_length)
         self.observer = observer or Observer()
+        self._replies = Replies(self.scheduler, self.observer, self.cancel)
+        self._bursts = bursts
         self._executor, self._sampler = executor, sampler
         self._inbox: queue.SimpleQueue[Request | _Cancel | None] = queue.SimpleQueue()
-        self._requests: dict[int, Request] = {}
         self._ids = count(1)
         self._closing = False
         self._gate = threading.Lock()  # between the last `submit` and the end
@@ -84,10 +88,12 @@ class Engine:
         *,
         end_ids: frozenset[int] = frozenset(),
         make_text: Callable[[], TextSink | None] | None = None,
+        eager: bool = True,
     ) -> int:
         """Queue a request for tokens; returns its number.  Raises `RequestError`.
 
-        `make_text` is called once the prompt has been found good.
+        `make_text` is called once the prompt has been found good.  Where nobody looks at tokens as
+        they come, `eager` may be False: their news may then come many at a time.
         """
         check_prompt(prompt, self.limits, self.max_length - 1)
         check_params(params, self.limits)
@@ -101,6 +107,7 @@ class Engine:
             seed=secrets.randbits(64) if params.seed is None else params.seed,
             end_ids=ends if params.ignore_eos else ends | end_ids,
             text=make_text and make_text(),
+            eager=eager,
         )
         return self._queue(request)
 
@@ -159,11 +166,11 @@ class Engine:
 
     def cancel(self, request_id: int) -> None:
         """End a request with `FinishReason.CANCELLED`; nothing happens if it has ended already."""
-        self._inbox.put(_Cancel(request_id))
+        self._post(_Cancel(request_id))
 
     def close(self) -> None:
         """Make `serve` cancel all requests, close the executor and return."""
-        self._inbox.put(None)
+        self._post(None)
 
     # Called by the engine's thread.
 
@@ -182,14 +189,18 @@ class Engine:
             self._executor.close()
 
     def step(self) -> bool:
-        """Run one step; returns whether there was anything to run."""
+        """Run one step, or a burst of them; returns whether there was anything to run."""
         self._receive()
         pieces = self._schedule()
         if not pieces:
             return False
-        step, logits = self._run(pieces)
-        if step is not None and logits is not None:
-            self._reply(pieces, step, logits)
+        steps = self._bursts.plan(pieces, self.scheduler) if self._bursts else 1
+        if self._bursts and steps > 1:
+            self._run_burst(self._bursts, pieces, steps)
+        else:
+            step, logits = self._run(pieces)
+            if step is not None and logits is not None:
+                self._reply(pieces, step, logits)
         self.observer.stepped(self.state())
         return True
 
@@ -209,10 +220,17 @@ class Engine:
         with self._gate:
             if self._stopped:
                 raise RuntimeError("the engine is closed")
-            self._inbox.put(request)
+            self._post(request)
         return request.request_id
 
+    def _post(self, item: Request | _Cancel | None) -> None:
+        self._inbox.put(item)
+        if self._bursts:
+            self._bursts.interrupt()
+
     def _receive(self) -> None:
+        if self._bursts:
+            self._bursts.listen()
         while True:
             try:
                 self._accept(self._inbox.get_nowait())
@@ -229,10 +247,10 @@ class Engine:
         if item is None:
             self._closing = True
         elif isinstance(item, Request):
-            self._requests[item.request_id] = item
+            self._replies.requests[item.request_id] = item
             self.scheduler.add(item)
-        elif item.request_id in self._requests:
-            self._tell(self._requests[item.request_id], FinishReason.CANCELLED)
+        elif item.request_id in self._replies.requests:
+            self._replies.tell(self._replies.requests[item.request_id], FinishReason.CANCELLED)
 
     def _schedule(self) -> list[Piece]:
         pieces = self.scheduler.schedule()
@@ -247,10 +265,32 @@ class Engine:
         except Exception as error:
             log.exception("a step failed")
             for piece in pieces:
-                self._fail(piece.request, f"the device failed: {error}")
+                self._replies.fail(piece.request, f"the device failed: {error}")
             return None, None
         self.scheduler.advance(pieces)
         return step, logits
+
+    def _run_burst(self, bursts: Bursts, pieces: list[Piece], steps: int) -> None:
+        """Give a burst to the device; if it fails, its requests have failed."""
+        try:
+            burst = list(bursts.run(pieces, steps, self.limits.page_tokens))
+        except Exception as error:
+            log.exception("a burst failed")
+            for piece in pieces:
+                self._replies.fail(piece.request, f"the device failed: {error}")
+            return
+        for step in burst:
+            alive = [
+                (request, item)
+                for request, item in step.sampled
+                if request.request_id in self._replies.requests
+            ]
+            self.scheduler.advance([Piece(one, one.num_computed, 1) for one, _ in alive])
+            for request, item in alive:
+                if isinstance(item, str):
+                    self._replies.fail(request, f"sampling failed: {item}")
+                else:
+                    self._replies.append(request, item, step.time)
 
     def _reply(self, pieces: list[Piece], step: Step, logits: NDArray[np.float32]) -> None:
         for piece, row in step.scored:
@@ -258,20 +298,21 @@ class Engine:
             end = piece.start + piece.count
             piece.request.logits[piece.start : end] = logits[row : row + piece.count]
             if piece.completes:
-                self._tell(piece.request, FinishReason.LENGTH)
+                self._replies.tell(piece.request, FinishReason.LENGTH)
         for request, row in step.pooled:
             assert request.row is not None
             request.row[:] = logits[row]
-            self._tell(request, FinishReason.STOP)
+            self._replies.tell(request, FinishReason.STOP)
         if step.sampled:
             rows = logits[step.sample_rows] if step.scored else logits
+            now = time.monotonic()
             for request, sampled in zip(
                 step.sampled, self._sample(rows, step.sampled), strict=True
             ):
                 if isinstance(sampled, Exception):
-                    self._fail(request, f"sampling failed: {sampled}")
+                    self._replies.fail(request, f"sampling failed: {sampled}")
                 else:
-                    self._append(request, sampled)
+                    self._replies.append(request, sampled, now)
 
     def _sample(
         self, logits: NDArray[np.float32], requests: list[Request]
@@ -288,73 +329,13 @@ class Engine:
             for row, request in enumerate(requests)
         ]
 
-    def _append(self, request: Request, sampled: Sampled) -> None:
-        """Add a sampled token to its request, end the request if it is the last, and tell."""
-        now = time.monotonic()
-        self.observer.sampled(request, now)
-        request.token_time = now
-        request.tokens.append(sampled.token_id)
-        try:
-            text, reason = self._advance_text(request, sampled.token_id)
-        except Exception as error:
-            log.exception("a token could not be decoded")
-            self._fail(request, f"a token could not be decoded: {error}")
-            return
-        logprobs = () if sampled.logprob is None else (sampled.logprob,)
-        self._tell(request, reason, token_ids=(sampled.token_id,), text=text, logprobs=logprobs)
-
-    def _advance_text(self, request: Request, token_id: int) -> tuple[str, FinishReason | None]:
-        if token_id in request.end_ids:
-            return request.text.flush() if request.text else "", FinishReason.STOP
-        text, stopped = request.text.push(token_id) if request.text else ("", False)
-        if stopped:
-            return text, FinishReason.STOP
-        if len(request.tokens) < request.max_length:
-            return text, None
-        return text + (request.text.flush() if request.text else ""), FinishReason.LENGTH
-
-    def _fail(self, request: Request, error: str) -> None:
-        self._tell(request, FinishReason.ERROR, error=error)
-
     def _stop(self, reason: FinishReason, error: str) -> None:
         """Take no more requests, and end all that are there."""
         with self._gate:
             self._stopped = True
         self._receive()
-        for request in list(self._requests.values()):
-            self._tell(request, reason, error=error)
-
-    def _tell(
-        self,
-        request: Request,
-        reason: FinishReason | None,
-        *,
-        token_ids: tuple[int, ...] = (),
-        text: str = "",
-        logprobs: tuple[TokenLogprob, ...] = (),
-        error: str = "",
-    ) -> None:
-        """Send news to the owner of a request; with a reason, the last news."""
-        if reason is not None:
-            request.finish_reason = reason
-            self.scheduler.remove(request)
-            del self._requests[request.request_id]
-            self.observer.finished(request, time.monotonic())
-        output = Output(
-            request_id=request.request_id,
-            token_ids=token_ids,
-            text=text,
-            logprobs=logprobs,
-            finish_reason=reason,
-            error=error,
-            num_cached_tokens=request.num_cached,
-        )
-        try:
-            request.sink(output)
-        except Exception:
-            log.exception("the owner of request %d is gone", request.request_id)
-            if reason is None:
-                self.cancel(request.request_id)
+        for request in list(self._replies.requests.values()):
+            self._replies.tell(request, reason, error=error)
 
 
 def _choose_max_length(asked: int | None, possible: int) -> int:

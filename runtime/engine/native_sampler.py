@@ -21,14 +21,10 @@ class NativeSampler:
 
     def sample(self, logits: NDArray[np.float32], requests: Sequence[Request]) -> list[Sampled]:
         """As `Sampler.sample`; raises `ValueError` for a row without a finite maximum."""
-        states = [self._state(request) for request in requests]
-        sampled = self._native.sample(states, logits)
-        return [
-            Sampled(item.token, None if item.logprob is None else _logprob(item))
-            for item in sampled
-        ]
+        states = [self.state_of(request) for request in requests]
+        return [sampled_of(item) for item in self._native.sample(states, logits)]
 
-    def _state(self, request: Request) -> _native.SamplerState:
+    def state_of(self, request: Request) -> _native.SamplerState:
         """The counts of the request's tokens, brought up to date."""
         state = request.sampler_state
         if state is None:
@@ -39,6 +35,11 @@ class NativeSampler:
         for token in request.tokens[request.num_prompt + state.observed :]:
             state.observe(token)
         return state
+
+
+def sampled_of(item: _native.Sampled) -> Sampled:
+    """Return what the engine knows a sampled token as."""
+    return Sampled(item.token, None if item.logprob is None else _logprob(item))
 
 
 def _params(request: Request) -> _native.SamplerParams:

@@ -60,6 +60,9 @@ class Request:
     token_types: Sequence[int] = ()
     """The segment of each token; empty: all 0."""
 
+    eager: bool = True
+    """Whether its owner waits for each token; otherwise many may come at a time."""
+
     num_prompt: int = field(init=False)
     num_computed: int = 0
     num_cached: int = 0

@@ -15,6 +15,7 @@ tokens so far: no prefix can be taken over from another request, and what is put
 
 import time
 from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingot.runtime.executor import Limits
@@ -36,6 +37,11 @@ class Piece:
     def completes(self) -> bool:
         """Whether the last row is that of the request's last token."""
         return self.start + self.count == len(self.request.tokens)
+
+    @property
+    def samples(self) -> bool:
+        """Whether a token is sampled from the last row."""
+        return self.completes and not self.request.scores and not self.request.whole
 
 
 class Budget:
@@ -134,6 +140,20 @@ class Scheduler:
                     pool.publish(request.pages[index], request.page_hash(index, size))
             request.check(size)
 
+    def extend(self, pieces: Sequence[Piece], steps: int) -> int:
+        """Hold pages with which the requests of `pieces` can take up to `steps` steps on end.
+
+        Returns how many steps they suffice for: fewer where pages are scarce, 1 at least; nobody
+        loses a page for it.
+        """
+        while steps > 1 and not self._has_pages(pieces, steps):
+            steps //= 2
+        for piece in pieces:
+            missing = self._missing(piece, steps)
+            if missing > 0:
+                piece.request.pages += self.pool.pools[piece.request.group].allocate(missing)
+        return max(steps, 1)
+
     def check(self) -> None:
         """Assert that all pages and slots are accounted for; O(pages), for tests."""
         self.pool.check()
@@ -193,6 +213,18 @@ class Scheduler:
         size = self.limits.page_tokens
         full = (len(request.tokens) - 1) // size
         return [request.page_hash(index, size) for index in range(full)]
+
+    def _has_pages(self, pieces: Sequence[Piece], steps: int) -> bool:
+        missing = [0] * self.limits.data_groups
+        for piece in pieces:
+            missing[piece.request.group] += max(0, self._missing(piece, steps))
+        pools = self.pool.pools
+        return all(count <= pool.num_available for count, pool in zip(missing, pools, strict=True))
+
+    def _missing(self, piece: Piece, steps: int) -> int:
+        """Return how many pages a request lacks for `steps` tokens from where a piece begins."""
+        needed = _pages_for(piece.start + steps, self.limits.page_tokens)
+        return needed - len(piece.request.pages)
 
     def _make_room(self, request: Request, count: int, pieces: list[Piece]) -> bool:
         """Give a running request the pages for `count` more tokens; preempts younger ones."""

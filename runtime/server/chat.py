@@ -35,7 +35,8 @@ async def chat_completions(request: Request) -> Response:
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
     )
     requests = [(prompt, each) for each in params]
-    calls = Calls(state.model, state.admission, requests, state.generate)
+    submit = state.generate if body.stream else state.generate_whole
+    calls = Calls(state.model, state.admission, requests, submit)
     head = {"id": new_id("chatcmpl"), "created": int(time.time()), "model": name}
     tokenizer = state.model.text.require_tokenizer()
     if body.stream:

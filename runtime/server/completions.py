@@ -35,7 +35,8 @@ async def completions(request: Request) -> Response:
         logprobs=body.logprobs,
     )
     requests = [(prompt, each) for prompt in prompts for each in params]
-    calls = Calls(state.model, state.admission, requests, state.generate)
+    submit = state.generate if body.stream else state.generate_whole
+    calls = Calls(state.model, state.admission, requests, submit)
     head = {
         "id": new_id("cmpl"),
         "object": "text_completion",

@@ -15,6 +15,8 @@ from .errors import ApiError
 from .metrics import Metrics
 from .options import ServerOptions
 
+Generation = tuple[list[int], SamplingParams]
+
 
 @dataclass(frozen=True)
 class ServerState:
@@ -27,10 +29,15 @@ class ServerState:
     names: tuple[str, ...]
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def generate(self, request: tuple[list[int], SamplingParams], sink: Sink) -> int:
+    def generate(self, request: Generation, sink: Sink) -> int:
         """Queue one request for tokens, for `Calls`."""
         tokens, params = request
         return self.model.submit(tokens, params, sink)
+
+    def generate_whole(self, request: Generation, sink: Sink) -> int:
+        """As `generate`, for an answer that is sent when it is complete."""
+        tokens, params = request
+        return self.model.submit(tokens, params, sink, eager=False)
 
     def check_model(self, name: str | None) -> str:
         """Return the name to answer with; `ApiError` 404 for a model that is not here."""

@@ -5,6 +5,7 @@ in company, the reference the same tokens.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ingot.passes import parse_pipeline
 from ingot.runtime.artifact import Artifact
 from ingot.runtime.cpu_level import supported_levels
 from ingot.runtime.engine import Engine, EngineOptions, FinishReason
+from ingot.runtime.engine.bursts import Bursts
 from ingot.runtime.engine.native_sampler import NativeSampler
 from ingot.runtime.executor import Executor, Limits, StepBatch
 from ingot.runtime.native_executor import NativeExecutor
@@ -77,12 +79,24 @@ def native(checkpoint: Path) -> Iterator[MakeExecutor]:
     level = supported_levels()[-1]
     options = CompileOptions("cpu", Settings(linear="none", embedding="none", levels=(level,)))
     compile_model(checkpoint, path, options)
-    artifact = Artifact.open(path)
+    yield from made_of(NativeExecutor, Artifact.open(path))
+
+
+class Bursting(NativeExecutor):
+    """The native executor, with an engine that lets it decode on its own."""
+
+
+@pytest.fixture(scope="session")
+def bursts(native: MakeExecutor, checkpoint: Path) -> Iterator[MakeExecutor]:
+    yield from made_of(Bursting, Artifact.open(checkpoint.with_suffix(".ingot")))
+
+
+def made_of(kind: type[NativeExecutor], artifact: Artifact) -> Iterator[MakeExecutor]:
     made: list[NativeExecutor] = []
 
     @cache
     def make(pages: int, tokens: int) -> Executor:
-        made.append(NativeExecutor(artifact, threads=2, max_step_tokens=tokens, kv_pages=pages))
+        made.append(kind(artifact, threads=2, max_step_tokens=tokens, kv_pages=pages))
         return made[-1]
 
     yield make
@@ -90,7 +104,7 @@ def native(checkpoint: Path) -> Iterator[MakeExecutor]:
         executor.close()
 
 
-@pytest.fixture(params=["toy", "reference", "native"])
+@pytest.fixture(params=["toy", "reference", "native", "bursts"])
 def make_executor(request: pytest.FixtureRequest) -> MakeExecutor:
     make: MakeExecutor = request.getfixturevalue(request.param)
     return make
@@ -118,7 +132,8 @@ class Unreliable:
 
 def client(executor: Executor, **options: Any) -> Client:
     sampler = NativeSampler(executor.limits.vocab_size)
-    return Client(Engine(executor, sampler, EngineOptions(**options)))
+    bursts = Bursts(executor, sampler) if isinstance(executor, Bursting) else None
+    return Client(Engine(executor, sampler, EngineOptions(**options), bursts=bursts))
 
 
 def prompt(length: int, first: int = 3) -> list[int]:
@@ -185,7 +200,8 @@ def test_company_in_too_small_a_cache_changes_nothing(make_executor: MakeExecuto
     crowd.engine.cancel(cancelled)
     crowd.run()
     assert crowd.engine.scheduler.num_preemptions > 0
-    assert crowd.last(cancelled).finish_reason == FinishReason.CANCELLED
+    if not isinstance(crowd.engine._executor, Bursting):  # a burst may have ended it before
+        assert crowd.last(cancelled).finish_reason == FinishReason.CANCELLED
     for tokens, number in zip(prompts, numbers, strict=True):
         assert crowd.tokens(number) == alone(make_executor, tokens, params).tokens(1)
 
@@ -210,14 +226,28 @@ REQUEST = st.tuples(
 )
 
 
+REQUESTS = st.lists(REQUEST, min_size=2, max_size=8)
+SIZES = {"pages": st.sampled_from([6, 9]), "tokens": st.sampled_from([16, 48])}
+
+
 @settings(max_examples=30, deadline=None)
-@given(
-    st.lists(REQUEST, min_size=2, max_size=8), st.sampled_from([6, 9]), st.sampled_from([16, 48])
-)
+@given(requests=REQUESTS, **SIZES)
 def test_the_bits_are_the_same_in_any_company(
     native: MakeExecutor, requests: list[Any], pages: int, tokens: int
 ) -> None:
-    crowd = client(native(pages, tokens), max_running=5)
+    check_company(client(native(pages, tokens), max_running=5), native, requests)
+
+
+@settings(max_examples=30, deadline=None)
+@given(requests=REQUESTS, **SIZES)
+def test_bursts_change_no_bit(
+    native: MakeExecutor, bursts: MakeExecutor, requests: list[Any], pages: int, tokens: int
+) -> None:
+    check_company(client(bursts(pages, tokens), max_running=5), native, requests)
+
+
+def check_company(crowd: Client, native: MakeExecutor, requests: list[Any]) -> None:
+    """Let requests come and go, and compare each with its run alone, a step at a time."""
     waiting = [(arrival, index) for index, (arrival, *_) in enumerate(requests)]
     numbers: dict[int, int] = {}
     busy, step = True, 0
@@ -242,6 +272,40 @@ def test_the_bits_are_the_same_in_any_company(
         assert count == 20 or crowd.last(number).finish_reason == FinishReason.CANCELLED
         assert crowd.tokens(number) == lone.tokens(1)[:count]
         assert logprobs(crowd, number) == logprobs(lone, 1)[:count]
+
+
+def test_a_burst_ends_where_a_request_does(native: MakeExecutor, bursts: MakeExecutor) -> None:
+    params = SamplingParams(max_tokens=40, temperature=1, seed=3)
+    tokens = alone(native, prompt(20), params).tokens(1)
+    end = next(token for token in tokens if tokens.index(token) > 8)
+    wanted = tokens[: tokens.index(end) + 1]
+    owner = client(bursts(64, 64))
+    params = replace(params, stop_token_ids=(end,))
+    first, second = owner.submit(prompt(20), params), owner.submit(prompt(33, 9), GREEDY)
+    owner.engine.step()
+    steps = 1
+    while owner.engine.step():
+        steps += 1
+    owner.engine.scheduler.check()
+    assert owner.tokens(first) == wanted
+    assert owner.last(first).finish_reason == FinishReason.STOP
+    assert owner.tokens(second) == alone(native, prompt(33, 9), GREEDY).tokens(1)
+    assert steps < len(wanted), "no burst was longer than a step"
+
+
+def test_news_ends_a_burst(bursts: MakeExecutor) -> None:
+    owner = client(bursts(64, 64))
+    number = owner.submit(prompt(20), SamplingParams(max_tokens=150, temperature=0))
+    owner.engine.step()
+    listen = owner.engine._bursts.listen
+
+    def listen_and_miss() -> None:
+        listen()
+        owner.engine._bursts.interrupt()  # as if a request came just then
+
+    owner.engine._bursts.listen = listen_and_miss
+    owner.engine.step()
+    assert len(owner.tokens(number)) == 2
 
 
 def related(length: int, family: int) -> list[int]:
