@@ -42,7 +42,8 @@ def attention_kernel(shape: AttentionShape) -> Kernel:
     vectors = [name for name in ("sinks", "slopes") if getattr(shape, name)]
     inputs = [Slot(name) for name in ("pages", "tasks", "block_tables", *vectors)]
     slots = (*strided_slots("q"), *inputs, *strided_slots("y"))
-    return Kernel(name, slots, partial(_body, shape), bf16=shape.dtype == "bfloat16")
+    bf16 = shape.dtype == "bfloat16" or shape.sink == "bf16"
+    return Kernel(name, slots, partial(_body, shape), bf16=bf16)
 
 
 def _options(shape: AttentionShape) -> tuple[str | float, ...]:

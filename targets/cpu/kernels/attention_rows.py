@@ -21,7 +21,7 @@ from .attention_products import in_pairs
 from .attention_softmax import LOG2_E, LOWEST, query_factor
 from .elementwise_groups import GROUP, Group, each_group
 from .elementwise_lanes import load_lanes
-from .rounding import ROUNDED_GROUP_BYTES, SINKS
+from .rounding import SINKS, group_bytes_of
 
 _VECTOR = F32.x(16)
 
@@ -90,13 +90,14 @@ def end_row(part: Pass, row: Value, token: Value, head: Value) -> None:
     factor = splat(1.0 / total, GROUP)
     sums = part.scratch.at(layout.sums).at(row * shape.sum_bytes)
     result = arguments.pointer("y").at((part.token + token) * arguments.integer("y_stride"))
-    if shape.sink == "rounded":
-        result = result.at(head * (shape.value_features // GROUP * ROUNDED_GROUP_BYTES))
-    else:
+    if shape.sink == "float":
         result = result.at(head * (4 * shape.value_features))
+    else:
+        group_bytes = group_bytes_of(part.level, shape.sink)
+        result = result.at(head * (shape.value_features // GROUP * group_bytes))
 
     def write(group: Group) -> None:
         # Adding 0 turns -0 into 0: a masked page may have turned the sign of an empty sum.
-        SINKS[shape.sink](result, group, group.load(sums) * factor + 0.0)
+        SINKS[shape.sink](part.level, result, group, group.load(sums) * factor + 0.0)
 
     each_group(shape.value_features, write)

@@ -95,24 +95,28 @@ class AttentionShape:
 class Blocking:
     """How many rows and vectors of features are held in registers at once.
 
-    `rows` are the numbers of rows scored together, largest first; `value_rows` and `value_chunks`
-    those of the sums of values.  The bits of a row do not depend on them.
+    `rows` are the numbers of rows that go through a block together, largest first; `products` is
+    the most products of a row and a page; `value_rows` and `value_chunks` are those of the sums of
+    values.  The bits of a row do not depend on them.
     """
 
     rows: tuple[int, ...]
+    products: int
     value_rows: int
     value_chunks: int
 
     def pages(self, rows: int) -> int:
-        """Return how many pages are scored together, so that chains of sums overlap."""
+        """Return how many pages are scored together: chains of sums that overlap, and queries that
+        are read once for all.
+        """
         return max(
-            count for count in (1, 2, BLOCK_PAGES) if count == 1 or count * rows <= self.rows[0]
+            count for count in (1, 2, BLOCK_PAGES) if count == 1 or count * rows <= self.products
         )
 
 
 def blocking_of(shape: AttentionShape, level: Level) -> Blocking:
     """Choose a blocking for a level's registers: any number of a unit's rows must be made up."""
-    largest = {512: 8, 256: 4, 128: 2}[level.vector_bits]
+    largest, products = {512: (8, 16), 256: (4, 4), 128: (2, 2)}[level.vector_bits]
     value_rows, value_chunks = {512: (4, 4), 256: (2, 2), 128: (2, 1)}[level.vector_bits]
     smallest = max(d for d in range(1, largest + 1) if shape.group % d == 0)
     if smallest == 1 and shape.group > 1:
@@ -120,7 +124,7 @@ def blocking_of(shape: AttentionShape, level: Level) -> Blocking:
     else:
         sizes = [smallest * (1 << power) for power in (3, 2, 1, 0)]
     rows = tuple(size for size in dict.fromkeys(sizes) if size <= largest)
-    return Blocking(rows, value_rows, value_chunks)
+    return Blocking(rows, products, value_rows, value_chunks)
 
 
 _MOST_ROWS = 8

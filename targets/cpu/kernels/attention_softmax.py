@@ -61,8 +61,10 @@ def softmax_block(
         limit = largest.at(each.index * 4).load_splat(VECTOR)
         factor = scratch.at(layout.factors).at(each.index * 4).load_splat(VECTOR)
         totals = scratch.at(layout.totals).at((row + each.index) * 64)
-        found = [exp2_not_positive(level, values - limit) for values in _load(place)]
-        if shape.dtype == "bfloat16":
+        rounded = shape.dtype == "bfloat16"
+        shifted = [values - limit for values in _load(place)]
+        found = [exp2_not_positive(level, values, coarse=rounded) for values in shifted]
+        if rounded:
             totals.store(_store_rounded(shape, level, place, totals.load(VECTOR) * factor, found))
         else:
             total = (found[0] + found[1]) + (found[2] + found[3])

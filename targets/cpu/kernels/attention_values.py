@@ -23,12 +23,19 @@ def add_values(
     """Replace the sums of `rows` rows from number `row` on by sums · factor + Σ probability · value
     over the pages `pages[0]` … `pages[1]` - 1 of the block.
     """
-    for first_chunk in range(0, shape.value_chunks, blocking.value_chunks):
-        chunks = range(first_chunk, min(first_chunk + blocking.value_chunks, shape.value_chunks))
-        for first_row in range(0, rows, blocking.value_rows):
-            block = range(first_row, min(first_row + blocking.value_rows, rows))
-            once = first_chunk == first_row == 0
-            _Block(shape, level, scratch, block, chunks, once).add(row, pages)
+    cut = [
+        (
+            range(row, min(row + blocking.value_rows, rows)),
+            range(chunk, min(chunk + blocking.value_chunks, shape.value_chunks)),
+        )
+        for chunk in range(0, shape.value_chunks, blocking.value_chunks)
+        for row in range(0, rows, blocking.value_rows)
+    ]
+    lines = range(0, shape.layout.step_bytes, 64)
+    for number, (some_rows, chunks) in enumerate(cut):
+        # Each takes its part of what is fetched for the next block.
+        share = lines[len(lines) * number // len(cut) : len(lines) * (number + 1) // len(cut)]
+        _Block(shape, level, scratch, some_rows, chunks, share).add(row, pages)
 
 
 class _Block:
@@ -41,7 +48,7 @@ class _Block:
         scratch: Pointer,
         rows: range,
         chunks: range,
-        prefetch: bool,
+        prefetch: range,
     ) -> None:
         self.shape, self.level, self.scratch = shape, level, scratch
         self.layout = ScratchLayout(shape)
@@ -75,9 +82,8 @@ class _Block:
             for number in range(_UNROLL):
                 step = each.index + number
                 place = step * layout.step_bytes
-                if self.prefetch:
-                    for line in range(0, layout.step_bytes, 64):
-                        ahead.at(place).prefetch(line, TO_SECOND_CACHE)
+                for line in self.prefetch:
+                    ahead.at(place).prefetch(line, TO_SECOND_CACHE)
                 inner = self._step(values.at(place), weights.at(step * step_bytes), inner)
             each.carry(*inner)
         return each.results
