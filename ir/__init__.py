@@ -52,9 +52,11 @@ from ingot.ir.ops.reduce_scatter import ReduceScatter as ReduceScatter
 from ingot.ir.ops.reshape import Reshape as Reshape
 from ingot.ir.ops.rms_norm import RmsNorm as RmsNorm
 from ingot.ir.ops.rope import Rope as Rope
+from ingot.ir.ops.rotate import Rotate as Rotate
 from ingot.ir.ops.round import Round as Round
 from ingot.ir.ops.route import Route as Route
 from ingot.ir.ops.scale import Scale as Scale
+from ingot.ir.ops.scale_columns import ScaleColumns as ScaleColumns
 from ingot.ir.ops.select_rows import SelectRows as SelectRows
 from ingot.ir.ops.selective_scan import SelectiveScan as SelectiveScan
 from ingot.ir.ops.send_recv import SendRecv as SendRecv

@@ -16,7 +16,7 @@ from ingot.ir.types import float_tensor, shape_of
 
 
 class Quantize(Op, name="quantize"):
-    """`w` rounded to the encoding of the result type; clipping is chosen by weight MSE."""
+    """`w` rounded to the encoding of the result type; `ir/rounding.py` says how."""
 
     w: Value
     out: OpResult

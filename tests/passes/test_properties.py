@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingot.errors import UsageError
 from ingot.ir import shape_of
 from ingot.passes import (
     all_passes,
@@ -21,6 +22,8 @@ from ingot.targets import Settings, find_target
 T = TypeVar("T")
 PIPELINE = parse_pipeline(find_target("cpu").pipeline(Settings()))
 EXAMPLES = 12
+REFUSING = {"rotate"}
+"""Passes that are not for every module, and leave what they refuse as it was."""
 
 
 @pytest.mark.parametrize("name", sorted(all_passes()))
@@ -44,4 +47,8 @@ def test_every_pass_keeps_its_contract(name: str, data: st.DataObject) -> None:
     lengths = random_lengths(choose)
     table = next(op for op in module.step.entry_block.operations if "embedding" in op.name)
     sample = random_sample(shape_of(table.table)[0], lengths)
-    verify_pass(all_passes()[name](), module, random_weights(module), sample)
+    before = str(module)
+    try:
+        verify_pass(all_passes()[name](), module, random_weights(module), sample)
+    except UsageError:
+        assert name in REFUSING and str(module) == before
