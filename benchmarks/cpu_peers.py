@@ -115,7 +115,7 @@ def print_plan(options: argparse.Namespace, forms: Sequence[Form], parts: Sequen
     """Print what would be measured."""
     for name in options.models:
         for part in parts:
-            names = [form.name for form in forms if form.width in part.widths]
+            names = [form.name for form in forms if part.takes(form)]
             rounds = min(options.rounds, part.rounds)
             print(f"{name:14} {part.name:13} {rounds} rounds of {', '.join(names) or 'nothing'}")
 

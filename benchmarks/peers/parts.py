@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+from .forms import Form
 from .runners import Load
 
 LONG = 4096
 SHORT = 512
 PROMPT = 32
 """Tokens of each prompt where several sequences decode together."""
+AVX2_PEERS = ("ingot", "llama.cpp")
+"""Those that can be told not to use AVX-512."""
 DROPPED_BELOW = 2 / 3
 """A peer's form with less of the fastest peer's rate is measured no more in that part."""
 
@@ -27,6 +30,10 @@ class Part:
     widths: tuple[str, ...] = ("int4",)
     rounds: int = 99
     tries: int = 2
+
+    def takes(self, form: Form) -> bool:
+        """Whether a form takes part: of the widths, and without AVX-512 what can do without."""
+        return form.width in self.widths and (self.kind != "avx2" or form.peer in AVX2_PEERS)
 
 
 PARTS = (

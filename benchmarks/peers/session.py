@@ -45,7 +45,7 @@ class Session:
             for part in parts:
                 if number >= part.rounds:
                     continue
-                taking = [f for f in forms if f.width in part.widths and self._takes(part, f)]
+                taking = [form for form in forms if part.takes(form)]
                 turn = number % max(len(taking), 1)
                 for form in taking[turn:] + taking[:turn]:
                     self._attempt(part, form, number)
@@ -56,9 +56,6 @@ class Session:
         for runner in self._open.values():
             runner.close()
         self._open.clear()
-
-    def _takes(self, part: Part, form: Form) -> bool:
-        return part.kind != "avx2" or form.peer in ("ingot", "llama.cpp")
 
     def _attempt(self, part: Part, form: Form, number: int) -> None:
         known = self.store.find(self.model, part.name, form.name)

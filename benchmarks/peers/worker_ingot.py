@@ -1,13 +1,17 @@
 """Ingot in a worker: the times are those at which the engine hands tokens over."""
 
 import queue
+from collections.abc import Callable
 from typing import Any
 
 from ingot import LLM, SamplingParams
+from ingot.runtime.engine import Output
 
 from .protocol import Generated, clock, prompts, serve
 
 PAGE_TOKENS = 16
+News = queue.SimpleQueue[tuple[float, int, int]]
+"""Moment, sequence, and how many tokens it got; -1 where it failed."""
 
 
 class IngotEngine:
@@ -23,18 +27,12 @@ class IngotEngine:
     def generate(self, sequences: int, prompt: int, new: int, seed: int) -> Generated:
         """Time from the first token of the slowest sequence to the last of the fastest."""
         assert self._model is not None
-        news: queue.SimpleQueue[tuple[float, int, int]] = queue.SimpleQueue()
+        news: News = queue.SimpleQueue()
         params = SamplingParams(max_tokens=new, temperature=0, ignore_eos=True)
         requests = prompts(sequences, prompt, seed)
         start = clock()
         for number, tokens in enumerate(requests):
-            self._model.submit(
-                tokens,
-                params,
-                lambda output, number=number: news.put(
-                    (clock(), number, len(output.token_ids) if not output.error else -1)
-                ),
-            )
+            self._model.submit(tokens, params, _sink(number, news))
         events = _collect(news, sequences, new)
         firsts: dict[int, float] = {}
         for moment, number, _ in events:
@@ -46,9 +44,14 @@ class IngotEngine:
         return {"first": all_begun - start, "tokens": counted, "rest": end - all_begun}
 
 
-def _collect(
-    news: "queue.SimpleQueue[tuple[float, int, int]]", sequences: int, new: int
-) -> list[tuple[float, int, int]]:
+def _sink(number: int, news: News) -> Callable[[Output], None]:
+    """Return what notes the time of each piece of news of one sequence."""
+    return lambda output: news.put(
+        (clock(), number, len(output.token_ids) if not output.error else -1)
+    )
+
+
+def _collect(news: News, sequences: int, new: int) -> list[tuple[float, int, int]]:
     """Return what came until every sequence has its tokens."""
     events = []
     missing = sequences * new
