@@ -9,6 +9,8 @@ Dtype = Literal["float32", "bfloat16"]
 KvDtype = Literal["auto", "float32", "bfloat16", "int8"]
 
 AUTO = "auto"
+SAME = "same"
+"""The embedding and the head as the linears."""
 
 STEP_SETTINGS = (
     "sequence_parallel",
@@ -26,8 +28,9 @@ class Settings:
     """What a user asks of a compile.
 
     `linear` and `embedding` are encodings, "none" (keep floats), or "auto": what the checkpoint
-    stores if that is quantised, the target's default otherwise.  `overrides` are
-    `pattern=encoding`.  `dtype` is the type of weights that stay floats, "auto" as stored.
+    stores if that is quantised, the target's default otherwise; `embedding`, which is that of the
+    head too, may be "same", as `linear` is.  `overrides` are `pattern=encoding`.  `dtype` is the
+    type of weights that stay floats, "auto" as stored.
     `levels` are the instruction sets to carry, empty for all.  `pipeline`, where given, is run
     instead of the target's own passes, which `default` stands for in it; without that it says all
     of encodings and types itself.  `added` are passes with their places, as in `prune@after=raise`.
@@ -71,7 +74,9 @@ class Settings:
         """
         asked = self.linear != "auto"
         linear = self.linear if asked else linear
-        if self.embedding != "auto":
+        if self.embedding == SAME:
+            embedding = linear
+        elif self.embedding != "auto":
             embedding = self.embedding
         elif linear == "none":
             embedding = "none"

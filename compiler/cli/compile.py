@@ -56,7 +56,8 @@ def _add_encoding_arguments(parser: argparse.ArgumentParser) -> None:
         "--embedding",
         default="auto",
         metavar="ENCODING",
-        help="of embedding and output head; default: as stored, int8 for floats",
+        help="of embedding and output head; same: that of --quantize; default: as stored, int8 for "
+        "floats",
     )
     parser.add_argument(
         "--override",

@@ -50,6 +50,7 @@ def test_what_is_no_target_is_refused() -> None:
         (Settings(linear="int8"), "quantize{linear=int8,requantize=true}"),
         (Settings(linear="none"), "quantize{linear=none,embedding=none,requantize=true}"),
         (Settings(linear="int4-g32", embedding="int4-g32"), "embedding=int4-g32,requantize=true"),
+        (Settings(linear="int4-g64-sym", embedding="same"), "embedding=int4-g64-sym"),
         (Settings(dtype="bfloat16"), "quantize{float=bfloat16}"),
         (Settings(overrides=("*.o_proj.*=int8",)), "{overrides=*.o_proj.*=int8}"),
         (Settings(pipeline="raise"), "raise"),
