@@ -12,6 +12,7 @@ from ingot.models import Checkpoint
 from ingot.targets import Build, Target, find_target
 
 from .artifact import Contents, check_destination, write_artifact
+from .cycles import rare_collections
 from .device_facts import facts_of
 from .full_report import details_of
 from .kinds import layer_kinds
@@ -44,8 +45,9 @@ def compile_model(
     target = _check(output, options)
     stages = (OPEN, IMPORT, *(stage.name for stage in target.stages), WRITE)
     clock = StageClock(stages, progress)
-    front = open_front(path, options, clock, opened=_hash_ahead)
-    report = compile_front(front, output, options, clock)
+    with rare_collections():
+        front = open_front(path, options, clock, opened=_hash_ahead)
+        report = compile_front(front, output, options, clock)
     return replace(report, seconds=time.monotonic() - start, stages=clock.finish())
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingot.compiler.cycles import rare_collections
 from ingot.errors import UsageError
 from ingot.runtime.cpu_level import supported_levels
 
@@ -125,6 +126,11 @@ def _add_outcome_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile, then print what came of it."""
+    with rare_collections():  # already for the imports
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     # The compiler's imports (torch, MLIR, transformers) take seconds: not before they are needed.
     from ingot.compiler.driver import compile_model
     from ingot.compiler.full_report import write_reports
