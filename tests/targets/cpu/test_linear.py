@@ -18,7 +18,7 @@ from ingot.targets.cpu.packing import PACKINGS, pack_vector
 Jit = Callable[..., Any]
 
 ROWS, CAPACITY = 150, 160
-SHAPES = [(77, 100), (40, 33)]
+SHAPES = [(77, 100), (40, 161)]
 
 
 @dataclass(frozen=True)

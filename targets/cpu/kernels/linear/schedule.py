@@ -80,10 +80,14 @@ _CACHE_SET_STRIDE, _ROWS_IN_A_SET = 4096, 8
 _GROUPS_AHEAD = 16
 
 # Rows, and dot products that wait for their scales, up to which writing out gains.
-_WRITTEN_OUT = {512: (2, 8), 256: (1, 2), 128: (0, 0)}
+_WRITTEN_OUT = {512: (2, 8), 256: (1, 4), 128: (0, 0)}
 
 _INTEGER_TILES = {
-    512: (IntegerTiles(panels=3, rows=4, rows_of_one=8, at_once=8),),
+    # Where the second cache is fast enough for what is unpacked, sums leave registers less often.
+    512: (
+        IntegerTiles(panels=3, rows=4, rows_of_one=8, at_once=8, groups=32),
+        IntegerTiles(panels=2, rows=8, rows_of_one=8, at_once=8),
+    ),
     # With 16 wide registers a tile is larger than they are, so that what is derived from the
     # weights serves more rows.
     256: (IntegerTiles(panels=1, rows=16, rows_of_one=16, at_once=4),),
