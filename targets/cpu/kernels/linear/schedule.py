@@ -98,11 +98,15 @@ _FLOAT_TILES = {
     256: (FloatTiles(panels=1, rows=4),),
     128: (FloatTiles(panels=1, rows=4),),
 }
+# Weights that are multiplied as they lie take half the room of floats in the first cache.
+_PAIR_TILES = (FloatTiles(panels=3, rows=8, k_block=2 * UNPACKED_SPAN),)
 
 
 def schedules(level: Level, shape: LinearShape, rows: int | None) -> tuple[Schedule, ...]:
     """Return the schedules of the kernel for up to `rows` rows (None: any), the default first."""
     if rows is None or _needs_tiles(level, shape, rows):
+        if shape.pairs and level.bf16_dot:
+            return _PAIR_TILES
         tiles = _INTEGER_TILES if shape.is_integer else _FLOAT_TILES
         return tiles[level.vector_bits]
     if shape.packing.unpack is not None:
