@@ -21,6 +21,7 @@ def test_names_are_read_back(name: str) -> None:
         ("int8", 8.0),
         ("int8-g32", 8.5),
         ("int8-act", 9.0),
+        ("bf16-act", 16.0),
     ],
 )
 def test_bits_per_weight(name: str, bits: float) -> None:

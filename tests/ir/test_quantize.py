@@ -212,3 +212,13 @@ def test_rounding_is_fast_enough_for_a_compiler() -> None:
     w = torch.randn(4864, 896)
     encoding = Encoding.parse("int4-g32")
     assert processor_seconds(lambda: quantize(w, encoding)) < 1
+
+
+def test_activations_to_bfloat16_are_the_nearest_with_halves_to_even() -> None:
+    encoding = Encoding.parse("bf16-act")
+    x = torch.tensor([[1.0, 1.00390625, 1.01171875, -3.1415926, 1e-40, 0.0]])
+    rounded = round_activations(x, encoding)
+    assert rounded.encoding == encoding and rounded.values.dtype == torch.bfloat16
+    assert torch.equal(rounded.dequantize(), x.to(torch.bfloat16).float())
+    assert rounded.dequantize()[0, :3].tolist() == [1.0, 1.0, 1.015625]
+    assert torch.equal(round_activations(x.double(), encoding).dequantize(), rounded.dequantize())

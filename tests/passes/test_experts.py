@@ -15,7 +15,17 @@ from transformers import (
     PretrainedConfig,
 )
 
-from ingot.ir import Batch, Experts, Linear, Module, Route, encoding_of, is_rounded, run_step
+from ingot.ir import (
+    BF16_ACTIVATION,
+    Batch,
+    Experts,
+    Linear,
+    Module,
+    Route,
+    encoding_of,
+    is_rounded,
+    run_step,
+)
 from ingot.models import Checkpoint, import_model, open_checkpoint, write_random_checkpoint
 from ingot.passes import parse_pipeline
 
@@ -144,3 +154,16 @@ def test_experts_are_encoded_and_routers_are_not(
     for router in all_of(raised, Route):
         linear = router.logits.owner
         assert isinstance(linear, Linear) and encoding_of(linear.w) is None
+
+
+def test_experts_of_bfloat16_take_rounded_rows_and_routers_do_not(
+    checkpoint: tuple[str, Path, Checkpoint], imported: Module
+) -> None:
+    raised = imported.clone()
+    floats = "quantize{linear=none,embedding=none,float=bfloat16}"
+    parse_pipeline(f"{PIPELINE},{floats},round-activations{{bfloat16=true}}").run(raised)
+    for layer in all_of(raised, Experts):
+        assert encoding_of(layer.x) == layer.hidden_encoding == BF16_ACTIVATION
+    for router in all_of(raised, Route):
+        linear = router.logits.owner
+        assert isinstance(linear, Linear) and not is_rounded(linear.x)

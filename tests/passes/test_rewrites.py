@@ -252,6 +252,39 @@ def test_fuse_rounding_where_all_readers_round(run: Run) -> None:
     assert "lm.round" in str(some)
 
 
+def test_round_activations_to_bfloat16_before_such_weights(run: Run) -> None:
+    bfloat16 = "tensor<4x4xbf16>"
+    source = step(
+        weight("w", "tensor<4xf32>")
+        + weight("q", bfloat16)
+        + weight("f", "tensor<4x4xf32>")
+        + norm("n", "x", "w")
+        + linear("a", "n", "q", 4, bfloat16)
+        + linear("b", "a", "f", 4)
+        + "return %b : tensor<?x4xf32>"
+    )
+    assert "lm.round" not in str(run(source, "round-activations"))
+    fused = str(run(source, "round-activations{bfloat16=true},fuse-rounding"))
+    assert "lm.round" not in fused
+    lines = [line for line in fused.splitlines() if "bf16-act" in line]
+    assert ["lm.rms_norm" in line for line in lines] == [True, False]
+
+
+def test_roundings_to_different_encodings_stay(run: Run) -> None:
+    source = step(
+        weight("w", "tensor<4xf32>")
+        + weight("q", INT8)
+        + weight("k", "tensor<4x4xbf16>")
+        + norm("n", "x", "w")
+        + linear("a", "n", "q", 4, INT8)
+        + linear("b", "n", "k", 4, "tensor<4x4xbf16>")
+        + binary("s", "add", "a", "b")
+        + "return %s : tensor<?x4xf32>"
+    )
+    text = str(run(source, "round-activations{bfloat16=true},fuse-rounding"))
+    assert text.count("lm.round") == 2
+
+
 def quantized(module: Module) -> dict[str, str]:
     """Return for each weight how its readers get it: the ops between, and the last type."""
     found = {}

@@ -21,7 +21,7 @@ from ingot.targets.cpu.kernels.experts import (
 )
 from ingot.targets.cpu.kernels.experts.route import Routing
 from ingot.targets.cpu.kernels.linear import linear_kernels
-from ingot.targets.cpu.kernels.rounding import round_kernel, rounded_row_bytes
+from ingot.targets.cpu.kernels.rounding import round_kernel, row_bytes_of
 
 Jit = Callable[..., Any]
 
@@ -199,16 +199,18 @@ def test_experts_mix_as_the_formula_says(
     np.testing.assert_allclose(y, expected.numpy(), rtol=0, atol=2e-6 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("packing", ["q4z", "q8c"])
+@pytest.mark.parametrize("packing", ["q4z", "q8c", "bf16"])
 def test_each_row_has_the_bits_that_the_linear_of_its_expert_gives_it_alone(
-    packing: str, jit: Jit, vector_levels: Any, random_weight: Any, packed: Any
+    packing: str, jit: Jit, pair_levels: Any, random_weight: Any, packed: Any
 ) -> None:
     counts, k, outputs = [1, 0, 5, 17], 64, 32
     starts = filled(np.array([[0, *np.cumsum(counts)]], np.int32))
-    kernel = expert_linear_kernel(packing, k, len(counts), outputs, bias=False)
-    one, rounding = linear_kernels(packing, k, bias=False)[0].kernel, round_kernel(k)
-    loaded = jit([kernel, one, rounding], vector_levels[-1])
-    rows, row_bytes = sum(counts), rounded_row_bytes(k)
+    pairs, sink = packing == "bf16", "bf16" if packing == "bf16" else "rounded"
+    kernel = expert_linear_kernel(packing, k, len(counts), outputs, bias=False, pairs=pairs)
+    one = linear_kernels(packing, k, bias=False, pairs=pairs)[0].kernel
+    rounding = round_kernel(k, sink)
+    loaded = jit([kernel, one, rounding], pair_levels[-1])
+    rows, row_bytes = sum(counts), row_bytes_of(sink, k)
     floats = filled(np.random.default_rng(3).normal(size=(rows, k)).astype(np.float32))
     x = array((rows + 16, row_bytes), np.uint8)
     data = packed(packing, random_weight(packing, len(counts) * outputs, k))
