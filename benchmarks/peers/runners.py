@@ -1,5 +1,6 @@
 """One runtime with one model, ready to be measured: in a worker, or by llama.cpp's programs."""
 
+import contextlib
 import json
 import os
 import select
@@ -19,6 +20,7 @@ from .protocol import Generated
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 SECONDS = 600
+END_SECONDS = 10
 START_TOKENS = 16
 START_TEXT = "1234567890123456"
 """As many tokens, one a digit."""
@@ -94,13 +96,16 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
         try:
-            self._process.wait(10)
+            process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            process.wait()
+        process.stdout.close()
 
 
 @dataclass
@@ -129,19 +134,15 @@ class WorkerRunner:
     def start(self) -> float:
         """Time a fresh process."""
         begin = time.perf_counter()
-        worker = self._open(START_TOKENS * 4)
-        self._ask(worker, Load(1, START_TOKENS, 1), 0)
-        seconds = time.perf_counter() - begin
-        worker.close()
-        return seconds
+        with contextlib.closing(self._open(START_TOKENS * 4)) as worker:
+            self._ask(worker, Load(1, START_TOKENS, 1), 0)
+            return time.perf_counter() - begin
 
     def peak(self, load: Load) -> int:
         """Look at a fresh process."""
-        worker = self._open(load.tokens)
-        self._ask(worker, load, 0)
-        peak = worker.peak()
-        worker.close()
-        return peak
+        with contextlib.closing(self._open(load.tokens)) as worker:
+            self._ask(worker, load, 0)
+            return worker.peak()
 
     def close(self) -> None:
         """End the worker."""
@@ -153,7 +154,11 @@ class WorkerRunner:
     def _open(self, tokens: int) -> Worker:
         worker = Worker(self.python, self.module, self.variables)
         model = {"model": str(self.model), "threads": self.threads, "tokens": tokens}
-        worker.ask("load", **model, **self.options)
+        try:
+            worker.ask("load", **model, **self.options)
+        except AbsentError:
+            worker.close()
+            raise
         return worker
 
     @staticmethod
