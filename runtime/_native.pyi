@@ -17,6 +17,9 @@ def cpu_level() -> str:
 def bf16_speed() -> float:
     """Products a second by `vdpbf16ps` over those by FMA of float32; 0 without the instruction."""
 
+def read_resident(path: str, threads: int) -> NDArray[np.uint8]:
+    """A file's bytes, read-only, in memory of huge pages where the system has them."""
+
 class ThreadTeam:
     def __init__(self, size: int, most_phases: int = 1) -> None: ...
     @property

@@ -25,6 +25,7 @@ from .artifact_format import (
     FileEntry,
     hash_chunks,
 )
+from .verified import default_verified
 from .weight_file import parse_weights
 
 _DAMAGED = "Copy the artifact again, or compile the model again."
@@ -40,9 +41,11 @@ class Artifact:
     """Packed weights by name, read-only and flat, at addresses that are multiples of 64."""
 
     @staticmethod
-    def open(path: str | Path, *, verify: bool = True) -> "Artifact":
+    def open(path: str | Path, *, verify: bool = True, again: bool = False) -> "Artifact":
         """Open the artifact in the folder `path`; with `verify`, compare all hashes.
 
+        Weights that were compared before and have not been written to since are compared only with
+        `again`.
         Raises `ArtifactError` where it is missing, damaged, or of a format this version does not
         read.  Sizes are compared even without `verify`.
         """
@@ -56,7 +59,7 @@ class Artifact:
                 _check_hash(folder / name, entry, _map(folder / name))
         weights = _map(folder / WEIGHTS)
         if verify:
-            _check_hash(folder / WEIGHTS, entries[WEIGHTS], weights)
+            _check_weights(folder / WEIGHTS, entries[WEIGHTS], weights, again=again)
         return Artifact(folder, manifest, parse_weights(folder / WEIGHTS, weights))
 
     @property
@@ -155,6 +158,17 @@ def _map(path: Path) -> memoryview:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
         raise ArtifactError(f"cannot be read: {error}", where=str(path), hint=_DAMAGED) from error
+
+
+def _check_weights(path: Path, entry: FileEntry, data: memoryview, *, again: bool) -> None:
+    hashes = entry.chunks or (entry.sha256,)
+    before, verified = path.stat(), default_verified()
+    if not again and verified.knows(path, hashes):
+        return
+    _check_hash(path, entry, data)
+    verified.remember(path, before, hashes)
+    if isinstance(data.obj, mmap.mmap):
+        data.obj.madvise(mmap.MADV_DONTNEED)  # what was read does not count as ours for ever
 
 
 def _check_hash(path: Path, entry: FileEntry, data: memoryview) -> None:

@@ -18,6 +18,7 @@ from .executor import DecodeBatch, Int32Array, Limits, StepBatch
 from .kernels import Kernels
 from .machine import available_memory, usable_threads
 from .plan import PlanFile
+from .resident import ResidentWeights, Weights
 from .tuning import Choices, Subject, choose
 
 KV_SHARE = 0.25
@@ -52,13 +53,15 @@ class NativeExecutor:
     ) -> None:
         self.level = choose_level(_carried_levels(artifact))
         plan_file = PlanFile.parse(artifact.read_json(CPU_PLAN), f"{artifact.path}/{CPU_PLAN}")
-        self._artifact = artifact  # the plan holds addresses of its weights
+        self._artifact = artifact
+        team = usable_threads() if threads is None else threads
+        resident = ResidentWeights(artifact, team - 1)  # one thread goes on here
         self._kernels = _kernels(artifact, self.level, plan_file)
         pages = kv_pages if kv_pages is not None else _pages(plan_file, kv_memory)
         slots = _state_slots(plan_file, state_slots)
-        team = usable_threads() if threads is None else threads
+        self._weights: Weights = resident.get()  # the plan holds their addresses
         self.choices = self._choose(plan_file, team) if choices is None else choices
-        plan = plan_file.resolve(self._kernels.addresses, artifact.weights, self.choices)
+        plan = plan_file.resolve(self._kernels.addresses, self._weights, self.choices)
         try:
             self._native = _native.Executor(plan, max_step_tokens, pages, slots, team)
         except ValueError as error:
@@ -74,7 +77,7 @@ class NativeExecutor:
         files = self._artifact.manifest["files"]
         subject = Subject(
             plan.document,
-            self._artifact.weights,
+            self._weights,
             plan.families(self._kernels.symbols),
             self.level,
             json.dumps([files[CPU_KERNELS.format(level=level)] for level in objects]),
@@ -82,7 +85,7 @@ class NativeExecutor:
 
         def resolve(document: Mapping[str, Any]) -> _native.Plan:
             trial = PlanFile(document, plan.where)
-            return trial.resolve(self._kernels.addresses, self._artifact.weights)
+            return trial.resolve(self._kernels.addresses, self._weights)
 
         return choose(subject, resolve, threads)
 
@@ -118,6 +121,7 @@ class NativeExecutor:
     def close(self) -> None:
         """Release arena, KV cache and threads; a view of logits stays readable."""
         self._native.close()
+        self._weights = {}
 
     def set_profiling(self, on: bool) -> None:
         """Time every launch from the next step on, at the cost of two clock readings each."""

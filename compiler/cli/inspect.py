@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check the artifact and print its facts; nothing but the serving install is needed."""
-    artifact = Artifact.open(arguments.artifact)
+    artifact = Artifact.open(arguments.artifact, again=True)
     facts = describe_artifact(artifact)
     print(json.dumps(facts, indent=2) if arguments.json else format_facts(facts))
     return 0

@@ -6,6 +6,7 @@
 namespace ingot {
 
 void bind_executor(nanobind::module_ &module);
+void bind_memory(nanobind::module_ &module);
 void bind_sampler(nanobind::module_ &module);
 void bind_team(nanobind::module_ &module);
 

@@ -12,5 +12,6 @@ NB_MODULE(_native, module) {
   module.def("bf16_speed", &ingot::bf16_speed);
   ingot::bind_team(module);
   ingot::bind_executor(module);
+  ingot::bind_memory(module);
   ingot::bind_sampler(module);
 }

@@ -71,7 +71,7 @@ CACHE_DIR = Knob(
     "INGOT_CACHE_DIR",
     Path,
     Path("~/.cache/ingot"),
-    "a folder for compiled programs and for choices of kernels, which a later start takes from it",
+    "a folder for what a later start takes over: compiled programs, choices of kernels, checks",
 )
 
 
