@@ -39,23 +39,31 @@ class Block:
     last: Value
 
     def enter(self) -> None:
-        """Note the addresses of the block's pages and of those after it.
+        """Note the addresses of the block's pages and of those to fetch meanwhile.
 
         Pages that the pass does not go through stand for none: their neighbours take their place,
         as keys may be read of all.
         """
-        scratch, layout = self.part.scratch, self.part.layout
+        part, scratch, layout = self.part, self.part.scratch, self.part.layout
         page = self.index * BLOCK_PAGES
+        final = self.index >= self.last // BLOCK_PAGES
         for number in range(BLOCK_PAGES):
-            entry = self.part.entry(self._within(page + number))
-            ahead = self.part.entry(self._within(page + (BLOCK_PAGES + number)))
-            values = entry.at(self.part.shape.layout.values_offset)
+            entry = part.entry(self._within(page + number))
+            values = entry.at(part.shape.layout.values_offset)
             scratch.store_pointer(entry, layout.keys + 8 * number)
             scratch.store_pointer(values, layout.values + 8 * number)
-            scratch.store_pointer(ahead, layout.ahead + 8 * number)
-        with when(self.index >= self.last // BLOCK_PAGES):
+            scratch.store_pointer(self._ahead(number, final), layout.ahead + 8 * number)
+        with when(final):
             slot = scratch.at(layout.values).at(self.last % BLOCK_PAGES * 8)
             slot.store_pointer(scratch.at(layout.tail))
+
+    def _ahead(self, number: int, final: Value) -> Pointer:
+        """Return a page of the next block, or behind the last one of the next KV head's first."""
+        part, begin = self.part, self.first // BLOCK_PAGES * BLOCK_PAGES
+        following = part.head + 1
+        turns = final & (following < part.shape.kv_heads)
+        page = select(turns, begin, (self.index + 1) * BLOCK_PAGES) + number
+        return part.entry(self._within(page), select(turns, following, part.head))
 
     def _within(self, page: Value) -> Value:
         page = select(page < self.first, self.first, page)

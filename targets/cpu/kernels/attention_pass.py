@@ -37,8 +37,11 @@ class Pass:
         """Return the number of tokens of the sequence, i64."""
         return self.task.load(I32, 16).to(I64)
 
-    def entry(self, page: Value) -> Pointer:
-        """Return the address of this head's part of the sequence's page number `page`."""
+    def entry(self, page: Value, head: Value | None = None) -> Pointer:
+        """Return where the keys and values of the sequence's page number `page` are, of the pass's
+        KV head or another.
+        """
         number = self.table.load(I32, page * 4).to(I64)
-        offset = (number * self.shape.kv_heads + self.head) * self.shape.layout.entry_bytes
+        place = number * self.shape.kv_heads + (self.head if head is None else head)
+        offset = place * self.shape.layout.entry_bytes
         return self.arguments.pointer("pages").at(offset)
