@@ -44,16 +44,15 @@ def choose(
         return NO_CHOICES
     cache = cache or default_cache()
     key = key_of(subject.level, threads, subject.code)
-    known = cache.get(key, families)
-    if known is not None:
-        return known
-    resolve(subject.document)  # what is malformed is refused before it is measured
-    begin = time.perf_counter()
-    choices = measure(subject.document, families, subject.weights, resolve, threads)
-    cache.put(key, choices)
-    log.info("measured the kernels of %s in %.2f s", subject.level, time.perf_counter() - begin)
-    for name, choice in choices.items():
-        log.info("%s: %s", name, describe(choice))
+    choices = cache.get(key, families)
+    if choices is None:
+        resolve(subject.document)  # what is malformed is refused before it is measured
+        begin = time.perf_counter()
+        choices = measure(subject.document, families, subject.weights, resolve, threads)
+        cache.put(key, choices)
+        log.info("measured the kernels of %s in %.2f s", subject.level, time.perf_counter() - begin)
+    for choice in choices.values():
+        log.info("kernels by rows: %s", describe(choice))
     return choices
 
 

@@ -128,8 +128,6 @@ def _integer_rows(level: Level, shape: LinearShape, rows: int) -> tuple[Schedule
     most_rows, most_waiting = _WRITTEN_OUT[level.vector_bits]
     if rows <= most_rows and rows * (shape.packing.span // GROUP) <= most_waiting:
         return (IntegerRows(ahead, written_out=True), by_group)
-    if many_registers and rows == 16:
-        return (by_group, replace(by_group, at_once=4))
     return (by_group,)
 
 
