@@ -6,14 +6,16 @@ named like the target, a function of an artifact, `threads` and options that ret
 
 from collections.abc import Iterable
 from functools import partial
-from importlib.metadata import EntryPoint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ingot.errors import ArtifactError
 from ingot.extensions import Group, Owner
 
 from .artifact import Artifact
 from .executor import Executor
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = Group("ingot.executors", "executor", "executors")
 CPU = "cpu"
@@ -25,19 +27,21 @@ def open_executor(
     artifact: Artifact,
     *,
     threads: int | None = None,
-    extensions: Iterable[EntryPoint] | None = None,
+    extensions: "Iterable[EntryPoint] | None" = None,
     **options: Any,
 ) -> Executor:
     """Return an executor with `artifact` loaded; the first target that has one counts.
 
     Raises ArtifactError where nothing that is installed runs its targets.  `extensions` stands for
-    the installed entry points; a test gives its own.
+    the installed entry points; a test gives its own.  They are not looked at where the first target
+    is one of ours, as that takes longer than all else that happens before the weights are read.
     """
     own = {CPU: Owner(CPU, "runtime/native_executor.py", _native)}
     for family in XLA_FAMILIES:
         own[family] = Owner(family, "runtime/xla/executor.py", partial(_xla, family))
-    owners = GROUP.owners(own, _accept, extensions)
     targets = list(artifact.manifest.get("targets", {CPU: {}}))
+    ours = extensions is None and bool(targets) and targets[0] in own
+    owners = own if ours else GROUP.owners(own, _accept, extensions)
     for name in targets:
         if name in owners:
             make: Any = owners[name].load()

@@ -40,22 +40,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def find_commands(folder: Path = Path(__file__).parent) -> dict[str, str]:
     """Return the subcommands of `folder`, by name, with their help."""
-    commands = {}
-    for path in sorted(folder.glob("*.py")):
-        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-            match statement:
-                case ast.Assign([ast.Name("HELP")], ast.Constant(str(text))):
-                    commands[path.stem.replace("_", "-")] = text
-    return commands
+    found = ((path.stem.replace("_", "-"), _help_of(path)) for path in sorted(folder.glob("*.py")))
+    return {name: text for name, text in found if text is not None}
+
+
+def _help_of_command(name: str) -> str | None:
+    """The help of one subcommand; reading those of all takes longer than starting."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        return None
+    return _help_of(Path(__file__).with_name(f"{name.replace('-', '_')}.py"))
+
+
+def _help_of(path: Path) -> str | None:
+    """The help of the subcommand in the file at `path`, or None where it holds none."""
+    if not path.is_file():
+        return None
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        match statement:
+            case ast.Assign([ast.Name("HELP")], ast.Constant(str(text))):
+                return text
+    return None
 
 
 def _run(words: Sequence[str]) -> int:
-    commands = find_commands()
     name = words[0] if words else ""
-    if name not in commands:
-        _overview(commands).parse_args(words)  # ends the process: help, version or an error
+    text = _help_of_command(name)
+    if text is None:
+        _overview(find_commands()).parse_args(words)  # ends the process: help, version or an error
+        raise AssertionError(name)
     module = _load(name)
-    parser = argparse.ArgumentParser(prog=f"ingot {name}", description=_sentence(commands[name]))
+    parser = argparse.ArgumentParser(prog=f"ingot {name}", description=_sentence(text))
     module.add_arguments(parser)
     try:
         # Intermixed: an optional argument may stand behind options, `ingot run X --raw "text"`.

@@ -81,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.chat_template is not None:
         template = _read_template(Path(arguments.chat_template))
         model.text = replace(model.text, chat_template=template)
+    if model.text.chat_template is not None:
+        model.text.chat_template.check()
     serve(model, options, metrics, listener, ready=_announce(model, name or model.name, options))
     return 0
 

@@ -5,19 +5,16 @@ The environment is the one that `transformers.apply_chat_template` gives a templ
 `generation` block as a no-op.
 """
 
-import datetime
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
+from typing import TYPE_CHECKING, Any
 
 from ingot.errors import ArtifactError, RequestError
+
+if TYPE_CHECKING:
+    import jinja2
 
 TEMPLATE_FILE = "chat_template.jinja"
 CONFIG_FILE = "tokenizer_config.json"
@@ -26,16 +23,31 @@ Message = Mapping[str, Any]
 
 
 class ChatTemplate:
-    """One compiled template.  `render` runs code of the checkpoint, without access to anything."""
+    """One template.  `render` runs code of the checkpoint, without access to anything.
+
+    It is compiled when it is first needed, as Jinja takes longer to load than a small model to
+    answer; `check` does so at once.
+    """
 
     def __init__(self, source: str, *, where: str = TEMPLATE_FILE) -> None:
-        self._where = where
+        self._source, self._where = source, where
+
+    def check(self) -> None:
+        """Raise ArtifactError where the template is not valid."""
+        assert self._template is not None
+
+    @cached_property
+    def _template(self) -> "jinja2.Template":
+        import jinja2
+
+        from .chat_environment import make_environment
+
         try:
-            self._template = _environment().from_string(source)
+            return make_environment().from_string(self._source)
         except jinja2.TemplateError as error:
             raise ArtifactError(
                 f"the chat template is not valid: {error}",
-                where=where,
+                where=self._where,
                 hint="Compile the model again with a chat template that transformers accepts.",
             ) from error
 
@@ -58,8 +70,11 @@ class ChatTemplate:
             "documents": documents,
             "add_generation_prompt": add_generation_prompt,
         }
+        template = self._template
+        import jinja2
+
         try:
-            return self._template.render(values)
+            return template.render(values)
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise RequestError(
                 f"the model's chat template refuses these messages: {error}",
@@ -83,50 +98,3 @@ def load_chat_template(folder: Path) -> ChatTemplate | None:
     if isinstance(entry, list):
         entry = {item["name"]: item["template"] for item in entry}.get("default")
     return None if entry is None else ChatTemplate(entry, where=f"{config}: chat_template")
-
-
-class _GenerationBlock(jinja2.ext.Extension):
-    """`{% generation %} … {% endgeneration %}` marks the assistant's tokens for training."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.Scope(body, lineno=line)
-
-
-def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[_GenerationBlock, "jinja2.ext.loopcontrols"],
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment
-
-
-def _to_json(
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _strftime_now(pattern: str) -> str:
-    return datetime.datetime.now().strftime(pattern)

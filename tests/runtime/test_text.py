@@ -203,7 +203,7 @@ def test_what_a_template_refuses_is_a_bad_request() -> None:
     with pytest.raises(RequestError, match="refuses these messages"):
         ChatTemplate(CHATML).render([{"role": "user", "content": 3}], special_tokens={})
     with pytest.raises(ArtifactError, match="is not valid"):
-        ChatTemplate("{% for %}")
+        ChatTemplate("{% for %}").check()
 
 
 def test_a_template_cannot_reach_python() -> None:
