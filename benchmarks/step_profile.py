@@ -26,6 +26,8 @@ from limits import LIMIT_KERNELS, Limits, Team, aligned, best_level, load, measu
 from ingot.runtime import Artifact, StepBatch
 from ingot.runtime.artifact_format import CPU_PLAN
 from ingot.runtime.native_executor import NativeExecutor
+from ingot.runtime.tuning import Choices
+from ingot.runtime.tuning.choice import serving
 
 PAGE = 16
 PANEL = 16
@@ -56,7 +58,8 @@ class Row:
 class Costs:
     """Reads the plan of an artifact and says what its launches cost."""
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, choices: Choices) -> None:
+        self._choices = choices
         self.plan: dict[str, Any] = artifact.read_json(CPU_PLAN)
         self.launches: dict[str, dict[str, Any]] = {
             launch["name"]: launch for launch in self.plan["launches"]
@@ -89,12 +92,10 @@ class Costs:
         read = (layers[slot[1]] for slot in launch["slots"] if slot[0] == "kv")
         return sum(int(layer["bytes_per_page"]) for layer in read) // PAGE
 
-    @staticmethod
-    def _symbol(launch: Mapping[str, Any], rows: Mapping[str, int]) -> str:
+    def _symbol(self, launch: Mapping[str, Any], rows: Mapping[str, int]) -> str:
         count = rows[launch["rows"]]
-        serving = (kernel for most, kernel in launch["kernels"] if most is None or count <= most)
-        kernel = next(serving)
-        return str(kernel if isinstance(kernel, str) else kernel[0])
+        chosen = serving(launch, self._choices)
+        return next(kernel for most, kernel in chosen if most is None or count <= most)
 
 
 def _numbers(symbol: str, pattern: str) -> Sequence[str]:
@@ -215,7 +216,7 @@ def main() -> None:
     wanted = [step.partition(":") for step in options.steps.split(",")]
     artifact = Artifact.open(options.artifact)
     executor = NativeExecutor(artifact, threads=options.threads)
-    costs, steps = Costs(artifact), Steps(executor)
+    costs, steps = Costs(artifact, executor.choices), Steps(executor)
     code, team, pool = (
         load(LIMIT_KERNELS, best_level()),
         Team(executor.threads, "wall"),

@@ -65,7 +65,7 @@ class Family:
 
 
 # Below that a kernel for any number of rows does work for rows that are not there.
-_LEAST_ROWS_OF_TILES = 4
+_LEAST_ROWS_OF_TILES = 8
 
 
 def family_of(launch: Mapping[str, Any]) -> Family:
