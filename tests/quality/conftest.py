@@ -26,6 +26,7 @@ SETTINGS = {
     "default": Settings(),
     "stored": Settings(kv_dtype="float32"),
     "int8": Settings(linear="int8", embedding="int8", kv_dtype="float32"),
+    "all4": Settings(linear="int4-g32-sym", embedding="same", kv_dtype="float32"),
 }
 KV_PAGES = 128
 
