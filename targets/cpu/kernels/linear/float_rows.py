@@ -21,7 +21,7 @@ def float_rows(
 ) -> None:
     """Compute the first `rows` rows."""
     step, x = step_of_line(level, shape), arguments.pointer("x")
-    # Rows of `bf16-act` have the padding of an odd K.
+    # Only rows of `bf16-act` have the padding of an odd K.
     lines = shape.packing.blocks(shape.k) if shape.pairs else shape.k // shape.packing.span
 
     def body(panel: Value, panels: int) -> None:

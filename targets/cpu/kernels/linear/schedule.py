@@ -133,4 +133,8 @@ def _integer_rows(level: Level, shape: LinearShape, rows: int) -> tuple[Schedule
 
 def _float_rows(shape: LinearShape, rows: int) -> tuple[Schedule, ...]:
     # Where arithmetic does not hide memory, the hardware prefetcher does most of it.
-    return (FloatRows(ahead=1024 if rows <= 2 and shape.packing_name == "f32" else 8192),)
+    far = FloatRows(ahead=8192)
+    if rows > 2:
+        return (far,)
+    near = FloatRows(ahead=1024 if shape.packing_name == "f32" else 2048)
+    return (near, far) if shape.pairs else (near,)
