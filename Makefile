@@ -10,13 +10,14 @@ NATIVE := CMakeLists.txt $(wildcard runtime/native/*)
 
 space := $(subst ,, )
 
-.PHONY: help serve test corpus lint type bench docs wheel clean
+.PHONY: help serve test corpus lint type bench bench-quick docs wheel clean
 
 help:
 	@echo "make serve   install, compile the built-in model for this CPU, serve it on $(HOST):$(PORT)"
 	@echo "make test    install what the tests need and run them"
 	@echo "make lint    ruff and the import rules        make type    mypy --strict"
-	@echo "make bench   speed beside this machine's limits   make docs   build the documentation"
+	@echo "make bench   speed beside other runtimes, which it builds (BENCH_ARGUMENTS=--list: what)"
+	@echo "make bench-quick   speed beside this machine's limits   make docs   build the documentation"
 	@echo "make wheel   test the built wheel in an empty environment"
 	@echo "make corpus  every architecture against transformers (CORPUS_ARGUMENTS=--fast: some)"
 
@@ -50,10 +51,14 @@ lint: $(VENV)/.test
 type: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/mypy corpus
+	MYPYPATH=src:benchmarks $(BIN)/mypy -m cpu_peers -p peers
 	MYPYPATH=src:$(subst $(space),:,$(wildcard examples/*/src)) $(BIN)/mypy \
 		-p ingot_example_pass -p ingot_example_op -p ingot_example_encoding -p ingot_example_target
 
 bench: $(VENV)/.test
+	$(BIN)/python benchmarks/cpu_peers.py $(BENCH_ARGUMENTS)
+
+bench-quick: $(VENV)/.test
 	$(BIN)/python benchmarks/straight_line.py $(BENCH_ARGUMENTS)
 
 corpus: $(VENV)/.test
