@@ -40,8 +40,10 @@ $(BUILTIN): | $(VENV)/.compile
 serve: $(VENV)/.compile $(BUILTIN)
 	$(BIN)/ingot serve $(BUILTIN) --host $(HOST) --port $(PORT)
 
+# Each process begins with a stretch of the tests, so that few of the models that tests share are
+# made twice; who is done first takes from the end of another's.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
