@@ -82,5 +82,8 @@ def _switch(text: str) -> bool:
 
 
 TUNING = Knob(
-    "INGOT_TUNING", _switch, True, "on or off: choose kernels by a measurement of 0.3 s at first load"
+    "INGOT_TUNING",
+    _switch,
+    True,
+    "on or off: choose kernels by a measurement of 0.3 s at first load",
 )

@@ -228,7 +228,7 @@ class Session:
     def _make_test(self, command: str) -> str:
         """The suite must not run itself: see what would be done."""
         output = run(f"{command} --dry-run", ROOT)
-        assert output.splitlines()[-1].endswith("python -m pytest"), output
+        assert "python -m pytest" in output.splitlines()[-1], output
         return output
 
     def _start(self, command: Callable[[int], str], folder: Path) -> str:

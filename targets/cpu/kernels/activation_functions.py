@@ -56,7 +56,7 @@ _EXP2 = (
     0.0013399003073573112,
     0.00015353258640971035,
 )
-# The same for results that are rounded to bfloat16: off by a part in 9900, where that is one in 512.
+# The same for results that are rounded to bfloat16, to a part in 512: off by a part in 9900.
 _EXP2_COARSE = (0.693282961845398, 0.2422109991312027, 0.055008914321660995)
 # (tanh x - x) / x^3 in x^2 for |x| <= 0.64
 _TANH = (
