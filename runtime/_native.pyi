@@ -20,6 +20,14 @@ def bf16_speed() -> float:
 def read_resident(path: str, threads: int) -> NDArray[np.uint8]:
     """A file's bytes, read-only, in memory of huge pages where the system has them."""
 
+class CodeObject:
+    """A relocatable x86-64 object file, loaded and linked into this process while this lives."""
+
+    def __init__(self, image: bytes) -> None: ...
+    @property
+    def functions(self) -> dict[str, int]:
+        """The addresses of the global functions that it defines."""
+
 class ThreadTeam:
     def __init__(self, size: int, most_phases: int = 1) -> None: ...
     @property

@@ -1,8 +1,10 @@
-// Python: read_resident, a file as an array in memory of huge pages.
+// Python: read_resident, a file as an array in memory of huge pages; CodeObject, code from a file.
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
 
 #include "bindings.h"
+#include "code_object.h"
 #include "resident_file.h"
 
 namespace nb = nanobind;
@@ -30,6 +32,15 @@ Bytes read_bytes(const std::string &path, int threads) {
 
 void bind_memory(nb::module_ &module) {
   module.def("read_resident", &read_bytes, "path"_a, "threads"_a);
+  nb::class_<CodeObject>(module, "CodeObject")
+      .def(
+          "__init__",
+          [](CodeObject *self, const nb::bytes &image) {
+            new (self) CodeObject(
+                {reinterpret_cast<const std::byte *>(image.c_str()), image.size()});
+          },
+          "image"_a)
+      .def_prop_ro("functions", &CodeObject::functions);
 }
 
 }  // namespace ingot

@@ -1,8 +1,8 @@
 """MLIR text on standard input to an object file on standard output.
 
 It runs as a program of its own and uses two LLVMs: the bindings lower MLIR to LLVM IR, and
-llvmlite, which also loads the object at run time, optimises it and writes the object for a
-target that is stated here and not taken from this machine.
+llvmlite optimises it and writes the object for a target that is stated here and not taken from
+this machine.
 
 It imports the bindings themselves and nothing of Ingot, whose packages import torch: that would
 take the process longer than most objects.

@@ -3,11 +3,12 @@
 import ctypes
 from functools import partial
 
+import numpy as np
 import pytest
 
 from ingot.errors import ArtifactError
+from ingot.runtime._native import CodeObject, Error
 from ingot.runtime.kernels import Kernels
-from ingot.runtime.object_file import functions_of
 from ingot.targets.cpu.build import I32, constant
 from ingot.targets.cpu.codegen import compile_kernels
 from ingot.targets.cpu.kernel import Arguments, Kernel, Slot
@@ -47,11 +48,21 @@ def test_what_neither_has_is_an_error() -> None:
     own, base = image(one=1), image(two=2)
     with pytest.raises(ArtifactError, match="cannot be linked"):
         Kernels(own, ["one", "four"], base=base)
-    with pytest.raises(ArtifactError, match="no 64-bit ELF object"):
-        Kernels(b"not an object", ["one"], base=base)
+    with pytest.raises(ArtifactError, match="no relocatable x86-64 object"):
+        Kernels(b"not an object" * 8, ["one"], base=base)
 
 
-def test_functions_of_an_object() -> None:
-    assert functions_of(image(one=1, two=2)) == {"one", "two"}
-    with pytest.raises(ValueError, match="damaged"):
-        functions_of(image(one=1)[:200])
+def test_a_damaged_object_is_an_error() -> None:
+    whole = image(one=1, two=2)
+    assert set(CodeObject(whole).functions) == {"one", "two"}
+    for end in (0, 8, 64, 200, len(whole) // 2, len(whole) - 1):
+        with pytest.raises(Error, match="damaged"):
+            CodeObject(whole[:end])
+    for seed in range(200):  # whatever stands in it: an error, or an object
+        damaged = bytearray(whole)
+        for place in np.random.default_rng(seed).integers(64, len(whole), 6):
+            damaged[place] ^= 0xFF
+        try:
+            CodeObject(bytes(damaged))
+        except Error:
+            continue
