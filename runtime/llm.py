@@ -9,6 +9,7 @@ All methods may be called from any thread; the requests of all callers share the
 import queue
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -84,11 +85,18 @@ class LLM:
         """
         folder = Path(path)
         artifact = Artifact.open(folder)
-        text = ModelText.from_folder(folder)
         head = PooledHead.from_manifest(artifact.manifest, where=str(folder))
         if head is not None:
             executor_options = {**room_for(head, options or EngineOptions()), **executor_options}
-        executor = open_executor(artifact, threads=threads, **executor_options)
+        # The tokenizer is read while the executor waits for the weights.
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(ModelText.from_folder, folder)
+            executor = open_executor(artifact, threads=threads, **executor_options)
+        try:
+            text = reading.result()
+        except BaseException:
+            executor.close()
+            raise
         name = folder.name.removesuffix(".ingot")
         self._start(executor, text, None, options, observer, name, head)
 
