@@ -34,6 +34,8 @@ def choose_level(carried: Collection[str]) -> str:
     """
     usable = [level for level in supported_levels() if _objects_of(level) <= set(carried)]
     wanted = CPU_LEVEL.get()
+    if wanted in supported_levels() and wanted not in carried:
+        wanted = BASES.get(wanted, wanted)  # there is no object where no kernel would differ
     if wanted is not None and wanted not in usable:
         raise UsageError(
             f"kernels for {wanted} cannot be used here (usable: {', '.join(usable) or 'none'})",

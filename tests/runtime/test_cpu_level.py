@@ -42,3 +42,10 @@ def test_a_level_needs_the_objects_of_its_base(everything: pytest.MonkeyPatch) -
 def test_the_measurement_is_of_this_machine() -> None:
     speed = _native.bf16_speed()
     assert speed > 0.1 if supported_levels()[-1] == "avx512bf16" else speed == 0
+
+
+def test_a_wish_is_met_by_the_base_where_no_kernel_would_differ(
+    everything: pytest.MonkeyPatch,
+) -> None:
+    everything.setenv("INGOT_CPU_LEVEL", "avx512bf16")
+    assert choose_level({"generic", "avx512"}) == "avx512"
