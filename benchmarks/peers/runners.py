@@ -108,6 +108,10 @@ class Worker:
         process.stdout.close()
 
 
+OTHER_PROMPTS = 1 << 40
+"""Added to a seed, it gives prompts that no measurement uses."""
+
+
 @dataclass
 class WorkerRunner:
     """A model in a worker that stays loaded, and fresh workers for starts and memory."""
@@ -127,7 +131,8 @@ class WorkerRunner:
         if self._worker is None:
             self._worker = self._open(self.tokens)
         if load not in self._seen:
-            self._ask(self._worker, Load(load.sequences, load.prompt, 4), seed + 1)
+            warm_up = Load(load.sequences, load.prompt, 4)
+            self._ask(self._worker, warm_up, seed + OTHER_PROMPTS)
             self._seen.add(load)
         return self._ask(self._worker, load, seed)
 
