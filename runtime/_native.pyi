@@ -17,8 +17,17 @@ def cpu_level() -> str:
 def bf16_speed() -> float:
     """Products a second by `vdpbf16ps` over those by FMA of float32; 0 without the instruction."""
 
-def read_resident(path: str, threads: int) -> NDArray[np.uint8]:
-    """A file's bytes, read-only, in memory of huge pages where the system has them."""
+class ResidentFile:
+    """A file in memory: mapped at once, moved to huge pages in the background when asked to."""
+
+    def __init__(self, path: str) -> None: ...
+    @property
+    def content(self) -> NDArray[np.uint8]:
+        """The bytes, read-only; the array keeps them."""
+    def settle(self) -> None:
+        """Begin to move, once."""
+    def wait(self) -> None:
+        """Wait until what can be moved is."""
 
 class CodeObject:
     """A relocatable x86-64 object file, loaded and linked into this process while this lives."""

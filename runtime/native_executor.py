@@ -55,11 +55,11 @@ class NativeExecutor:
         plan_file = PlanFile.parse(artifact.read_json(CPU_PLAN), f"{artifact.path}/{CPU_PLAN}")
         self._artifact = artifact
         team = usable_threads() if threads is None else threads
-        resident = ResidentWeights(artifact, team - 1)  # one thread goes on here
+        self._resident = ResidentWeights(artifact)
         self._kernels = _kernels(artifact, self.level, plan_file)
         pages = kv_pages if kv_pages is not None else _pages(plan_file, kv_memory)
         slots = _state_slots(plan_file, state_slots)
-        self._weights: Weights = resident.get()  # the plan holds their addresses
+        self._weights: Weights = self._resident.weights  # the plan holds their addresses
         self.choices = self._choose(plan_file, team) if choices is None else choices
         plan = plan_file.resolve(self._kernels.addresses, self._weights, self.choices)
         try:
@@ -84,6 +84,7 @@ class NativeExecutor:
         )
 
         def resolve(document: Mapping[str, Any]) -> _native.Plan:
+            self._resident.settle(wait=True)
             trial = PlanFile(document, plan.where)
             return trial.resolve(self._kernels.addresses, self._weights)
 
@@ -91,7 +92,7 @@ class NativeExecutor:
 
     def step(self, batch: StepBatch) -> NDArray[np.float32]:
         """Run one step; returns `[R, width]`, whose rows may be further apart than that."""
-        return self._native.step(
+        logits = self._native.step(
             _contiguous(batch.token_ids),
             _contiguous(batch.positions),
             _contiguous(batch.starts),
@@ -100,6 +101,8 @@ class NativeExecutor:
             _contiguous(batch.token_types),
             _contiguous(batch.state_slots),
         )
+        self._resident.settle()  # the first token need not wait for that
+        return logits
 
     def decode(self, batch: DecodeBatch) -> _native.Decoded:
         """See `DecodingExecutor`."""
@@ -122,6 +125,7 @@ class NativeExecutor:
         """Release arena, KV cache and threads; a view of logits stays readable."""
         self._native.close()
         self._weights = {}
+        self._resident.close()
 
     def set_profiling(self, on: bool) -> None:
         """Time every launch from the next step on, at the cost of two clock readings each."""

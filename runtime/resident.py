@@ -1,11 +1,11 @@
-"""Weights in memory of huge pages, read in the background while the rest of a model loads.
+"""Weights in memory: mapped at first, in huge pages soon after.
 
-Streaming them from there decodes about a tenth faster than from a mapped file, whose pages are
-small.  A file that takes more than half of the free memory stays mapped.
+Streaming them from huge pages decodes about a tenth faster than from a mapped file, whose pages are
+small; but a process that starts need not wait for that.  A file that takes more than half of the
+free memory stays mapped.
 """
 
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,23 +22,23 @@ MOST_OF_MEMORY = 0.5
 
 
 class ResidentWeights:
-    """The weights of an artifact, on their way into memory from the start of its life."""
+    """The weights of an artifact; their addresses stay as they are while views of them live."""
 
-    def __init__(self, artifact: Artifact, threads: int) -> None:
-        self._artifact = artifact
-        self._path = artifact.path / WEIGHTS
-        self._reading: Future[NDArray[np.uint8]] | None = None
-        if self._path.stat().st_size <= MOST_OF_MEMORY * available_memory():
-            pool = ThreadPoolExecutor(1)
-            self._reading = pool.submit(_native.read_resident, str(self._path), max(1, threads))
-            pool.shutdown(wait=False)
+    def __init__(self, artifact: Artifact) -> None:
+        path = artifact.path / WEIGHTS
+        self._file: _native.ResidentFile | None = None
+        self.weights: Weights = artifact.weights
+        if path.stat().st_size <= MOST_OF_MEMORY * available_memory():
+            self._file = _native.ResidentFile(str(path))
+            self.weights = parse_weights(path, self._file.content.data)
 
-    def get(self) -> Weights:
-        """Wait for the weights; the mapped file where memory was short or could not be had."""
-        if self._reading is None:
-            return self._artifact.weights
-        try:
-            content = self._reading.result()
-        except _native.Error:
-            return self._artifact.weights
-        return parse_weights(self._path, content.data)
+    def settle(self, *, wait: bool = False) -> None:
+        """Begin to move the weights to huge pages, or do it and `wait` for that."""
+        if self._file is not None:
+            self._file.settle()
+            if wait:
+                self._file.wait()
+
+    def close(self) -> None:
+        """Let the weights go, but for views that others hold."""
+        self.weights, self._file = {}, None

@@ -1,6 +1,7 @@
-// Python: read_resident, a file as an array in memory of huge pages; CodeObject, code from a file.
+// Python: ResidentFile, a file in memory of huge pages; CodeObject, code from a file.
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 
 #include "bindings.h"
@@ -15,23 +16,23 @@ namespace {
 
 using Bytes = nb::ndarray<nb::numpy, const std::uint8_t, nb::ndim<1>, nb::device::cpu>;
 
-std::shared_ptr<MappedMemory> read_unlocked(const std::string &path, int threads) {
-  const nb::gil_scoped_release release;
-  return read_resident(path, threads);
-}
-
-Bytes read_bytes(const std::string &path, int threads) {
-  auto *owner = new std::shared_ptr<MappedMemory>(read_unlocked(path, threads));
+// The array keeps the file in memory.
+Bytes content_of(const std::shared_ptr<ResidentFile> &file) {
+  auto *owner = new std::shared_ptr<ResidentFile>(file);
   const nb::capsule capsule(owner, [](void *pointer) noexcept {
-    delete static_cast<std::shared_ptr<MappedMemory> *>(pointer);
+    delete static_cast<std::shared_ptr<ResidentFile> *>(pointer);
   });
-  return Bytes((*owner)->data(), {(*owner)->size()}, capsule);
+  return Bytes(file->data(), {file->size()}, capsule);
 }
 
 }  // namespace
 
 void bind_memory(nb::module_ &module) {
-  module.def("read_resident", &read_bytes, "path"_a, "threads"_a);
+  nb::class_<ResidentFile>(module, "ResidentFile")
+      .def(nb::init<const std::string &>(), "path"_a)
+      .def_prop_ro("content", &content_of, nb::rv_policy::automatic)
+      .def("settle", &ResidentFile::settle)
+      .def("wait", &ResidentFile::wait, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<CodeObject>(module, "CodeObject")
       .def(
           "__init__",
