@@ -13,6 +13,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from ingot.runtime._native import CodeObject
 from ingot.targets.cpu.build import F32, I8, I32, I64, Value, constant, loop
 from ingot.targets.cpu.codegen import compile_kernels
 from ingot.targets.cpu.kernel import SCRATCH_BYTES, Arguments, Kernel, Slot
@@ -96,16 +97,9 @@ class Code:
 
 def load(kernels: Sequence[Kernel], level: Level) -> Code:
     """Compile kernels and link them into this process."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_lljit_compiler(machine)
-    builder = llvm.JITLibraryBuilder().add_object_img(compile_kernels(kernels, level))
-    for kernel in kernels:
-        builder.export_symbol(kernel.name)
-    library = builder.add_current_process().link(engine, "kernels")
-    functions = {kernel.name: PROTOTYPE(library[kernel.name]) for kernel in kernels}
-    return Code(functions, (engine, library))
+    linked = CodeObject(compile_kernels(kernels, level))
+    functions = {kernel.name: PROTOTYPE(linked.functions[kernel.name]) for kernel in kernels}
+    return Code(functions, linked)
 
 
 class Team:

@@ -135,6 +135,6 @@ def test_the_plan_is_listed_in_a_moment() -> None:
 
 
 def test_make_bench_runs_it() -> None:
-    command = ["make", "--dry-run", "bench", "BENCH_ARGUMENTS=--list"]
+    command = ["make", "--no-print-directory", "--dry-run", "bench", "BENCH_ARGUMENTS=--list"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].endswith("benchmarks/cpu_peers.py --list")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ingot.ir import Encoding, Offset, QuantTensor
+from ingot.runtime._native import CodeObject
 from ingot.targets.cpu.codegen import compile_kernels
 from ingot.targets.cpu.kernel import SCRATCH_BYTES, Kernel
 from ingot.targets.cpu.levels import LEVELS, Level
@@ -51,15 +52,8 @@ class Loaded:
 
 def load_object(code: bytes, names: Sequence[str]) -> Loaded:
     """Link an object into this process."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_lljit_compiler(machine)
-    builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
-    for name in names:
-        builder.export_symbol(name)
-    library = builder.link(engine, "kernels")
-    return Loaded({name: library[name] for name in names}, (engine, library))
+    linked = CodeObject(code)
+    return Loaded({name: linked.functions[name] for name in names}, linked)
 
 
 Jit = Callable[[Sequence[Kernel], Level], Loaded]
