@@ -23,7 +23,16 @@ from kernels.cases import (
     rowwise_cases,
 )
 from kernels.sampling import sampling_cases
-from limits import LIMIT_KERNELS, Limits, Team, aligned, best_level, load, measure_limits
+from limits import (
+    LIMIT_KERNELS,
+    Limits,
+    Team,
+    aligned,
+    best_level,
+    best_of,
+    load,
+    measure_limits,
+)
 
 from ingot.targets.cpu.levels import level_named
 from ingot.targets.cpu.plan import KvDtype
@@ -54,13 +63,6 @@ def families(setting: Setting, options: argparse.Namespace) -> Iterator[Iterable
                 yield embedding_cases(setting, encoding, options.k, 16)
     if "sampling" in wanted:
         yield sampling_cases(151_936, 5 * setting.rounds)
-
-
-def best_of(found: Iterable[Limits]) -> Limits:
-    """Return the highest of each limit: whatever else runs can only lower them."""
-    listed = list(found)
-    names = ("read", "dot", "fma")
-    return Limits(*(max(getattr(limit, name) for limit in listed) for name in names))
 
 
 def line(result: Result, limits: Limits) -> str:
@@ -101,8 +103,7 @@ def main() -> None:
         limits = best_of([*before, *(measure_limits(code, team, pool) for _ in range(2))])
         for result in results:
             print(line(result, limits), flush=True)
-        print(f"  limits: read {limits.read:.1f} GB/s, int8 {limits.dot:.0f} GOP/s, ", end="")
-        print(f"float32 {limits.fma:.0f} GFLOP/s", flush=True)
+        print(f"  limits: {limits}", flush=True)
 
 
 if __name__ == "__main__":

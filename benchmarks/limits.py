@@ -4,10 +4,10 @@ import ctypes
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -21,6 +21,8 @@ from ingot.targets.cpu.levels import LEVELS, Level
 
 CHAINS = 12
 PROTOTYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+Peak = Literal["dot", "fma", "bf16"]
+"""The limit of `Limits` that a kernel's arithmetic is compared with."""
 Share = Callable[[int, int], None]
 """Called on each thread with its number and the address of its scratch."""
 
@@ -168,6 +170,18 @@ class Limits:
     dot: float
     fma: float
     bf16: float = 0.0
+
+    def __str__(self) -> str:
+        """Return them as a line of text."""
+        return (
+            f"read {self.read:.1f} GB/s, int8 {self.dot:.0f} GOP/s, "
+            f"bfloat16 {self.bf16:.0f}, float32 {self.fma:.0f} GFLOP/s"
+        )
+
+
+def best_of(found: Iterable[Limits]) -> Limits:
+    """Return the highest of each limit: whatever else runs can only lower them."""
+    return Limits(*map(max, zip(*map(astuple, found), strict=True)))
 
 
 def measure_limits(code: Code, team: Team, pool: NDArray[np.uint8]) -> Limits:

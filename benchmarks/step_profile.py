@@ -2,8 +2,8 @@
 
 Runs steps of a compiled artifact on the native executor, times every launch, and prints a table
 for each kind of step: milliseconds, share of the step, what it reads a second and what part that is
-of the read bandwidth, what it computes and what part that is of the peak (int8 dot products, or
-float multiply-adds for weights that are no integers).  Launches of one kernel and one size are
+of the read bandwidth, what it computes and what part that is of the peak (dot products of int8
+or bfloat16, or float multiply-adds).  Launches of one kernel and one size are
 one row; times are medians over the steps and hold the waits for other threads.
 
     python benchmarks/step_profile.py ARTIFACT [--threads 2] [--steps decode:512,prefill:512]
@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from limits import LIMIT_KERNELS, Limits, Team, aligned, best_level, load, measure_limits
+from limits import LIMIT_KERNELS, Limits, Peak, Team, aligned, best_of, load, measure_limits
 
 from ingot.runtime import Artifact, StepBatch
 from ingot.runtime.artifact_format import CPU_PLAN
 from ingot.runtime.native_executor import NativeExecutor
 from ingot.runtime.tuning import Choices
 from ingot.runtime.tuning.choice import serving
+from ingot.targets.cpu.levels import level_named
 
 PAGE = 16
 PANEL = 16
@@ -41,7 +42,7 @@ class Cost:
 
     bytes: int
     operations: int
-    integer: bool
+    peak: Peak
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Costs:
         self.launches: dict[str, dict[str, Any]] = {
             launch["name"]: launch for launch in self.plan["launches"]
         }
+        self._attention: Peak = "bf16" if self.plan["kv_cache"]["dtype"] == "bfloat16" else "fma"
         self._sizes = {name: weight.nbytes for name, weight in artifact.weights.items()}
 
     def kind(self, name: str, rows: Mapping[str, int]) -> str:
@@ -78,13 +80,16 @@ class Costs:
         symbol, count = self._symbol(launch, rows), rows[launch["rows"]]
         if "tasks" in launch["units"]:
             heads, head_dim = (int(found) for found in _numbers(symbol, r"_(\d+)_\d+_(\d+)"))
-            return Cost(self._kv_bytes(launch) * keys, 4 * heads * head_dim * attended, False)
+            return Cost(
+                self._kv_bytes(launch) * keys, 4 * heads * head_dim * attended, self._attention
+            )
         weights = sum(self._sizes[slot[1]] for slot in launch["slots"] if slot[0] == "weight")
         if "count" not in launch["units"]:
-            return Cost(0, 0, False)
+            return Cost(0, 0, "fma")
         [k] = _numbers(symbol, r"_k(\d+)") or ["0"]
         outputs = PANEL * launch["units"]["count"]
-        return Cost(weights, 2 * outputs * int(k) * count, "_q" in symbol)
+        peak: Peak = "dot" if "_q" in symbol else "bf16" if "_pairs_" in symbol else "fma"
+        return Cost(weights, 2 * outputs * int(k) * count, peak)
 
     def _kv_bytes(self, launch: Mapping[str, Any]) -> int:
         """Bytes of one token in the pools that a launch reads."""
@@ -172,7 +177,7 @@ def profile(executor: NativeExecutor, costs: Costs, batch: StepBatch, repeats: i
         total = Cost(
             sum(part.bytes for part in parts),
             sum(part.operations for part in parts),
-            parts[0].integer,
+            parts[0].peak,
         )
         rows.append(Row(kind, len(names), seconds, wait, total))
     return sorted(rows, key=lambda row: -row.seconds)
@@ -184,14 +189,16 @@ def print_table(title: str, rows: Sequence[Row], limits: Limits, tokens: int) ->
     print(f"\n{title}: {1e3 * total:.2f} ms, {tokens / total:.1f} tokens/s")
     print(f"{'launches of':42} {'n':>4} {'ms':>8} {'%':>5} {'wait':>6} ", end="")
     print(f"{'GB/s':>6} {'% read':>6} {'GOP/s':>7} {'% peak':>6}")
+    # All is compared with the peak of what computes most.
+    most = max(rows, key=lambda row: row.cost.operations).cost.peak
     whole = Cost(
-        sum(row.cost.bytes for row in rows), sum(row.cost.operations for row in rows), True
+        sum(row.cost.bytes for row in rows), sum(row.cost.operations for row in rows), most
     )
     everything = Row("all", sum(r.count for r in rows), total, sum(r.wait for r in rows), whole)
     for row in (*rows, everything):
         gigabytes = 1e-9 * row.cost.bytes / row.seconds
         operations = 1e-9 * row.cost.operations / row.seconds
-        peak = limits.dot if row.cost.integer else limits.fma
+        peak = getattr(limits, row.cost.peak)
         print(
             f"{row.kind:42} {row.count:4} {1e3 * row.seconds:8.3f} {100 * row.seconds / total:5.1f}"
             f" {1e3 * row.wait:6.3f}  {gigabytes:6.1f} {100 * gigabytes / limits.read:6.0f}"
@@ -218,7 +225,7 @@ def main() -> None:
     executor = NativeExecutor(artifact, threads=options.threads)
     costs, steps = Costs(artifact, executor.choices), Steps(executor)
     code, team, pool = (
-        load(LIMIT_KERNELS, best_level()),
+        load(LIMIT_KERNELS, level_named(executor.level)),
         Team(executor.threads, "wall"),
         aligned(POOL_BYTES),
     )
@@ -227,17 +234,9 @@ def main() -> None:
         batch = steps.make(kind, int(number), options.batch_context)
         before = [measure_limits(code, team, pool) for _ in range(3)]
         rows = profile(executor, costs, batch, options.repeats)
-        found = [*before, *(measure_limits(code, team, pool) for _ in range(3))]
-        limits = Limits(
-            max(limit.read for limit in found),
-            max(limit.dot for limit in found),
-            max(limit.fma for limit in found),
-        )
+        limits = best_of([*before, *(measure_limits(code, team, pool) for _ in range(3))])
         print_table(f"{kind} {number}", rows, limits, len(batch.token_ids))
-        print(
-            f"limits on {executor.threads} threads: read {limits.read:.1f} GB/s, "
-            f"int8 {limits.dot:.0f} GOP/s, float32 {limits.fma:.0f} GFLOP/s"
-        )
+        print(f"limits on {executor.threads} threads: {limits}")
     executor.close()
 
 

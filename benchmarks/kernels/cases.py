@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
+
+from limits import Peak
 
 from ingot.runtime.tuning.choice import family_of
 from ingot.targets.cpu.levels import Level
@@ -23,10 +25,10 @@ ENCODINGS = (
     "bfloat16",
     "float32",
 )
+PEAKS: Mapping[str, Peak] = {"bfloat16": "bf16", "float32": "fma"}
+"""What linears of floats are compared with; those of integers with `dot`."""
 POOL_BYTES = 64 << 20
 """Weights or caches of a case together: more than a cache holds."""
-
-Peak = Literal["dot", "fma"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def linear_cases(
     count = max(4, POOL_BYTES // (n * k * bits // 8))
     built = build(modules.linears(encoding, k, n, count), setting.level)
     listed = [one for one in built.document["launches"] if "count" in one["units"]][:count]
-    peak: Peak = "dot" if encoding.startswith("int") else "fma"
+    peak = PEAKS.get(encoding, "dot")
     for number in rows:
         family = family_of(listed[0]).among(built.kernels.symbols)
         symbols = family.candidates(number)
@@ -90,7 +92,8 @@ def attention_cases(
         row = 8 * head_dim * (heads + 2 * kv_heads)
         costs = {"attention": cost, "kv_write": (row * tokens, 0), "rope_\\d": (row * tokens, 0)}
         title = f"{kv_dtype} at {context}" if context else f"{kv_dtype} of {tokens}"
-        yield from _by_kernel(setting, built, costs, [context], tokens, title)
+        peak: Peak = "bf16" if kv_dtype == "bfloat16" else "fma"
+        yield from _by_kernel(setting, built, costs, [context], tokens, title, peak)
 
 
 def rowwise_cases(setting: Setting, features: int, hidden: int, rows: int) -> Iterator[Result]:
@@ -120,6 +123,7 @@ def _by_kernel(
     lengths: Sequence[int],
     tokens: int,
     title: str,
+    peak: Peak = "fma",
 ) -> Iterator[Result]:
     """Run the whole plan; yield one result a kernel that `costs` has a pattern for."""
     launches = [
@@ -134,7 +138,7 @@ def _by_kernel(
         cost = next((c for p, c in costs.items() if re.match(p, symbol)), None)
         if cost is not None:
             mean = sum(seconds_each) / len(seconds_each)
-            yield Result(f"{symbol} {title}", *cost, "fma", mean)
+            yield Result(f"{symbol} {title}", *cost, peak, mean)
 
 
 def _all(built: Built) -> Sequence[Mapping[str, Any]]:

@@ -7,17 +7,18 @@ _STEP = "func.func @step(%t: tensor<?xi32>, %p: tensor<?xi32>, %b: !lm.batch)"
 
 def linears(encoding: str, k: int, n: int, count: int) -> str:
     """`count` linears of one input: weights in `encoding`, or "float32" or "bfloat16"."""
-    integer = encoding.startswith("int")
     floats = {"float32": f"tensor<{n}x{k}xf32>", "bfloat16": f"tensor<{n}x{k}xbf16>"}
     weight = floats.get(encoding, f'!lm.quant<tensor<{n}x{k}xf32>, "{encoding}">')
-    rounded = f'!lm.quant<tensor<?x{k}xf32>, "int8-act">' if integer else f"tensor<?x{k}xf32>"
+    activation = {"float32": "", "bfloat16": "bf16-act"}.get(encoding, "int8-act")
+    row = f"tensor<?x{k}xf32>"
+    rounded = f'!lm.quant<{row}, "{activation}">' if activation else row
     lines = [_embedding(k)]
-    if integer:
-        lines.append(f'%r = "lm.round"(%x) : (tensor<?x{k}xf32>) -> {rounded}')
+    if activation:
+        lines.append(f'%r = "lm.round"(%x) : ({row}) -> {rounded}')
     for number in range(count):
         lines.append(f'%w{number} = "lm.weight"() {{symbol = "w{number}"}} : () -> {weight}')
         lines.append(
-            f'%y{number} = "lm.linear"(%{"r" if integer else "x"}, %w{number}) '
+            f'%y{number} = "lm.linear"(%{"r" if activation else "x"}, %w{number}) '
             "{operandSegmentSizes = array<i32: 1, 1, 0>} "
             f": ({rounded}, {weight}) -> tensor<?x{n}xf32>"
         )
