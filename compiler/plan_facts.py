@@ -43,7 +43,7 @@ def kernel_facts(target: Mapping[str, Any], files: Mapping[str, int]) -> dict[st
     """Return for each level how many kernels it has and the size of its object."""
     return {
         level: {
-            "count": len(target["kernels"]),
+            "count": len(target["kernels"][level]),
             "bytes": files[CPU_KERNELS.format(level=level)],
         }
         for level in target["levels"]

@@ -57,13 +57,21 @@ def begin_levels(
     """
 
     def compile_level(level: Level) -> bytes:
-        own = kernels if level.base is None else [one for one in kernels if one.bf16]
-        return compile_kernels(own, level)
+        return compile_kernels(kernels_of(kernels, level), level)
 
     pool = ThreadPoolExecutor(max_workers=2)
     started = {level.name: pool.submit(compile_level, level) for level in levels}
     pool.shutdown(wait=False)
     return {name: future.result for name, future in started.items()}
+
+
+def kernels_of(kernels: Sequence[Kernel], level: Level) -> list[Kernel]:
+    """Return those that stand in the object of a level, but for what only they call."""
+    return [
+        one
+        for one in kernels
+        if (level.base is None or one.bf16) and (not one.levels or level.name in one.levels)
+    ]
 
 
 def compile_levels(kernels: Sequence[Kernel], levels: Sequence[Level]) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from ingot.passes import decompose_unknown
 from ingot.targets.base import Build, PackedWeight, Settings, Stage, Target, run_passes
 from ingot.targets.settings import STEP_SETTINGS
 
-from .codegen import begin_levels
+from .codegen import begin_levels, kernels_of
 from .kernel import Kernel
 from .levels import LEVELS, Level
 from .lower import find_lowering, lower
@@ -58,13 +58,19 @@ def _kv_dtype(build: Build) -> KvDtype:
 def _generate(build: Build) -> Build:
     assert build.program is not None
     kernels = [kernel for kernel in build.program.kernels if isinstance(kernel, Kernel)]
-    objects = begin_levels(kernels, _levels(build.settings.levels, kernels))
+    levels = _levels(build.settings.levels, kernels)
+    objects = begin_levels(kernels, levels)
     later = {f"targets/cpu/kernels-{name}.o": wait for name, wait in objects.items()}
     return replace(
         build,
         settings=replace(build.settings, levels=tuple(objects)),
         later=later,
-        notes={"kernels": [kernel.name for kernel in kernels]},
+        notes={
+            "kernels": {
+                level.name: [kernel.name for kernel in kernels_of(kernels, level)]
+                for level in levels
+            }
+        },
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ingot.compiler.cli.main import main
+from ingot.runtime._native import CodeObject
 from ingot.runtime.artifact import Artifact
 
 OPTIONS = ["--quantize", "int4-g32", "--levels", "generic,native", "--no-measure"]
@@ -47,6 +48,9 @@ def test_two_compiles_give_the_same_bytes(
     assert "lm_head.weight" not in kinds, "a tied table is held once"
     assert facts["encodings"]["kept_without_loss"] is False
     assert set(facts["kernels"]) == set(facts["targets"]["cpu"]["levels"])
+    for level, kernels in facts["kernels"].items():
+        linked = CodeObject((first / f"targets/cpu/kernels-{level}.o").read_bytes())
+        assert kernels["count"] == len(linked.functions) > 0, level
     assert main(["inspect", str(first)]) == 0
     assert "the checkpoint stores floats" in capsys.readouterr().out
 
