@@ -106,7 +106,7 @@ class NativeExecutor:
 
     def decode(self, batch: DecodeBatch) -> _native.Decoded:
         """See `DecodingExecutor`."""
-        return self._native.decode(
+        decoded = self._native.decode(
             token_ids=_contiguous(batch.token_ids),
             positions=_contiguous(batch.positions),
             block_tables=_contiguous(batch.block_tables),
@@ -116,6 +116,8 @@ class NativeExecutor:
             steps=batch.steps,
             seconds=batch.seconds,
         )
+        self._resident.settle()
+        return decoded
 
     def interrupt(self, on: bool) -> None:
         """See `DecodingExecutor`."""
