@@ -26,8 +26,23 @@ MOST_ELEMENTS = 240
 
 _Function = Callable[..., None]
 
-# The code of %x as floats, less the offset.
+# What both loops begin with.
+_CONSTANTS = f"""
+  %zero = arith.constant 0 : i64
+  %one = arith.constant 1 : i64
+  %lanes = arith.constant {LANES} : i64
+  %block = arith.constant {BLOCK} : i64
+  %none = arith.constant dense<0.0> : vector<{LANES}xf32>
+  %unit = arith.constant dense<1.0> : vector<{LANES}xf32>
+  %most = arith.constant dense<15.0> : vector<{LANES}xf32>
+"""
+
+# Element %k of the groups from %group on, %x, and its code as floats, less the offset.
 _CENTRED_CODE = f"""
+          %x_row = arith.muli %k, %groups : i64
+          %x_at = arith.addi %x_row, %group : i64
+          %element_ptr = llvm.getelementptr %x_ptr[%x_at] : (!llvm.ptr, i64) -> !llvm.ptr, f32
+          %x = llvm.load %element_ptr {{alignment = 4}} : !llvm.ptr -> vector<{LANES}xf32>
           %quotient = arith.divf %x, %divisor : vector<{LANES}xf32>
           %shifted = arith.addf %quotient, %offset : vector<{LANES}xf32>
           %rounded = math.roundeven %shifted : vector<{LANES}xf32>
@@ -41,13 +56,7 @@ _CENTRED_CODE = f"""
 _SEARCH = f"""
 func.func @search(%x_ptr: !llvm.ptr, %scales_ptr: !llvm.ptr, %offsets_ptr: !llvm.ptr,
                   %best_ptr: !llvm.ptr, %size: i64, %groups: i64, %candidates: i64) {{
-  %zero = arith.constant 0 : i64
-  %one = arith.constant 1 : i64
-  %lanes = arith.constant {LANES} : i64
-  %block = arith.constant {BLOCK} : i64
-  %none = arith.constant dense<0.0> : vector<{LANES}xf32>
-  %unit = arith.constant dense<1.0> : vector<{LANES}xf32>
-  %most = arith.constant dense<15.0> : vector<{LANES}xf32>
+  {_CONSTANTS}
   %first = arith.constant dense<0> : vector<{LANES}xi32>
   %huge = arith.constant dense<0x7F800000> : vector<{LANES}xf32>
   scf.for %group = %zero to %groups step %lanes : i64 {{
@@ -68,10 +77,6 @@ func.func @search(%x_ptr: !llvm.ptr, %scales_ptr: !llvm.ptr, %offsets_ptr: !llvm
         %end = arith.addi %start, %block : i64
         %part = scf.for %k = %start to %end step %one
             iter_args(%partial = %none) -> (vector<{LANES}xf32>) : i64 {{
-          %x_row = arith.muli %k, %groups : i64
-          %x_at = arith.addi %x_row, %group : i64
-          %element_ptr = llvm.getelementptr %x_ptr[%x_at] : (!llvm.ptr, i64) -> !llvm.ptr, f32
-          %x = llvm.load %element_ptr {{alignment = 4}} : !llvm.ptr -> vector<{LANES}xf32>
           {_CENTRED_CODE}
           %value = arith.mulf %centred, %scale : vector<{LANES}xf32>
           %difference = arith.subf %value, %x : vector<{LANES}xf32>
@@ -101,13 +106,7 @@ func.func @search(%x_ptr: !llvm.ptr, %scales_ptr: !llvm.ptr, %offsets_ptr: !llvm
 _FIT = f"""
 func.func @fit(%x_ptr: !llvm.ptr, %scales_ptr: !llvm.ptr, %offsets_ptr: !llvm.ptr,
                %fitted_ptr: !llvm.ptr, %size: i64, %groups: i64) {{
-  %zero = arith.constant 0 : i64
-  %one = arith.constant 1 : i64
-  %lanes = arith.constant {LANES} : i64
-  %block = arith.constant {BLOCK} : i64
-  %none = arith.constant dense<0.0> : vector<{LANES}xf32>
-  %unit = arith.constant dense<1.0> : vector<{LANES}xf32>
-  %most = arith.constant dense<15.0> : vector<{LANES}xf32>
+  {_CONSTANTS}
   scf.for %group = %zero to %groups step %lanes : i64 {{
     %scale_ptr = llvm.getelementptr %scales_ptr[%group] : (!llvm.ptr, i64) -> !llvm.ptr, f32
     %offset_ptr = llvm.getelementptr %offsets_ptr[%group] : (!llvm.ptr, i64) -> !llvm.ptr, f32
@@ -122,10 +121,6 @@ func.func @fit(%x_ptr: !llvm.ptr, %scales_ptr: !llvm.ptr, %offsets_ptr: !llvm.pt
       %parts:2 = scf.for %k = %start to %end step %one
           iter_args(%above_part = %none, %below_part = %none)
           -> (vector<{LANES}xf32>, vector<{LANES}xf32>) : i64 {{
-          %x_row = arith.muli %k, %groups : i64
-          %x_at = arith.addi %x_row, %group : i64
-          %element_ptr = llvm.getelementptr %x_ptr[%x_at] : (!llvm.ptr, i64) -> !llvm.ptr, f32
-          %x = llvm.load %element_ptr {{alignment = 4}} : !llvm.ptr -> vector<{LANES}xf32>
           {_CENTRED_CODE}
           %weighted = arith.mulf %centred, %magnitude : vector<{LANES}xf32>
           %product = arith.mulf %weighted, %x : vector<{LANES}xf32>

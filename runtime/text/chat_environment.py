@@ -13,7 +13,7 @@ import jinja2.sandbox
 class _GenerationBlock(jinja2.ext.Extension):
     """`{% generation %} … {% endgeneration %}` marks the assistant's tokens for training."""
 
-    tags = {"generation"}  # noqa: RUF012
+    tags = {"generation"}  # noqa: RUF012  # as Jinja declares it
 
     def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
         line = next(parser.stream).lineno
