@@ -61,7 +61,7 @@ def open_executor(
 
 
 def _native() -> object:
-    # The extension module and LLVM load only where they run something.
+    # The extension module loads only where it runs something.
     from .native_executor import NativeExecutor
 
     return NativeExecutor

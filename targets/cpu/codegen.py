@@ -74,11 +74,6 @@ def kernels_of(kernels: Sequence[Kernel], level: Level) -> list[Kernel]:
     ]
 
 
-def compile_levels(kernels: Sequence[Kernel], levels: Sequence[Level]) -> dict[str, bytes]:
-    """Do what `begin_levels` begins, and return the objects by level name."""
-    return {name: wait() for name, wait in begin_levels(kernels, levels).items()}
-
-
 def kernels_to_mlir(kernels: Sequence[Kernel], level: Level) -> str:
     """Return the verified MLIR of `kernels` as text."""
     with ir.Context(), ir.Location.unknown():

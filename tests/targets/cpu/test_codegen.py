@@ -14,8 +14,8 @@ from ingot.targets.cpu import codegen
 from ingot.targets.cpu.build import F32, I8, I16, constant, intrinsic, loop
 from ingot.targets.cpu.codegen import (
     CodegenError,
+    begin_levels,
     compile_kernels,
-    compile_levels,
     kernels_to_assembly,
     kernels_to_mlir,
 )
@@ -105,7 +105,8 @@ def test_levels_use_their_instructions_and_no_more() -> None:
 
 
 def test_the_child_process_gives_the_same_bytes() -> None:
-    objects = compile_levels([COPY], [AVX512])
+    waiting = begin_levels([COPY], [AVX512])
+    objects = {level: wait() for level, wait in waiting.items()}
     assert objects == {"avx512": compile_kernels([COPY], AVX512, in_process=True)}
 
 

@@ -11,7 +11,7 @@ import torch
 
 from ingot.runtime._native import CodeObject
 from ingot.targets.cpu.build import F32, I32
-from ingot.targets.cpu.codegen import compile_levels, kernels_to_assembly
+from ingot.targets.cpu.codegen import begin_levels, kernels_to_assembly
 from ingot.targets.cpu.kernel import Arguments, Kernel, Slot
 from ingot.targets.cpu.kernels.activation import glu_kernel
 from ingot.targets.cpu.kernels.linear import linear_kernels
@@ -133,7 +133,8 @@ def test_only_subnormal_numbers_differ_between_levels(
 
 def test_a_level_with_a_base_holds_what_differs() -> None:
     plain, rounded = glu_kernel("silu", 64), glu_kernel("silu", 64, sink="bf16")
-    objects = compile_levels([plain, rounded], [AVX512, AVX512BF16])
+    waiting = begin_levels([plain, rounded], [AVX512, AVX512BF16])
+    objects = {level: wait() for level, wait in waiting.items()}
     assert set(CodeObject(objects["avx512"]).functions) == {plain.name, rounded.name}
     assert set(CodeObject(objects["avx512bf16"]).functions) == {rounded.name}
 
