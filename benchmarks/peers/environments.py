@@ -12,7 +12,7 @@ from pathlib import Path
 from .commands import run
 
 LLAMA = "0.3.36"
-LLAMA_PROGRAMS = ("llama-batched-bench", "llama-completion", "llama-quantize", "llama-perplexity")
+LLAMA_PROGRAMS = ("llama-batched-bench", "llama-completion", "llama-quantize")
 LLAMA_SETTINGS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DBUILD_SHARED_LIBS=OFF",

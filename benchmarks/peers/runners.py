@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -269,9 +269,3 @@ class Runners:
     ) -> WorkerRunner:
         module = f"peers.worker_{name}"
         return WorkerRunner(python, module, model, self.threads, self.tokens, variables)
-
-
-def close_all(runners: Iterable[Runner]) -> None:
-    """End every runner."""
-    for runner in runners:
-        runner.close()

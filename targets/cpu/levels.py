@@ -7,7 +7,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .build import F16, F32, I32, Type, Value, fused_multiply_add
+from .build import F16, F32, I32, Value, fused_multiply_add
 from .dot import DotSum
 from .dot_bf16 import multiply_pairs, widen_pairs
 
@@ -111,8 +111,3 @@ LEVELS = (GENERIC, AVX2, AVX512, AVX512BF16)
 def level_named(name: str) -> Level:
     """Return the level called `name`; `KeyError` where there is none."""
     return {level.name: level for level in LEVELS}[name]
-
-
-def vector_type(element: Type, level: Level) -> Type:
-    """Return the vector of `element` that fills one register of the level."""
-    return element.x(level.vector_bits // element.bits)
