@@ -132,7 +132,7 @@ class DecodingExecutor(Executor, Protocol):
     """An executor that samples and goes on by itself."""
 
     def decode(self, batch: DecodeBatch) -> "Decoded":
-        """Decode; raises `ValueError` as `step` does, with nothing sampled in that case."""
+        """Decode; raises `ValueError` as `step` does, and nothing sampled before is returned."""
         ...
 
     def interrupt(self, on: bool) -> None:

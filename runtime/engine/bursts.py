@@ -4,7 +4,7 @@ A step's tokens go straight into the next step.  What only Python knows, such as
 looked at when the burst is over; a request that has ended by then loses the tokens beyond its end.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +52,8 @@ class Bursts:
         wanted = min(piece.request.max_length - len(piece.request.tokens) for piece in pieces)
         return scheduler.extend(pieces, min(MAX_STEPS, wanted))
 
-    def run(self, pieces: Sequence[Piece], steps: int, page_tokens: int) -> Iterator[BurstStep]:
-        """Run up to `steps` steps, then yield them one by one."""
+    def run(self, pieces: Sequence[Piece], steps: int, page_tokens: int) -> list[BurstStep]:
+        """Run up to `steps` steps."""
         requests = [piece.request for piece in pieces]
         whole = [Piece(piece.request, piece.start, steps) for piece in pieces]
         batch = DecodeBatch(
@@ -67,13 +67,11 @@ class Bursts:
             seconds=EAGER_SECONDS if any(request.eager for request in requests) else SECONDS,
         )
         decoded = self._executor.decode(batch)
-        last = len(decoded.steps) - 1
-        for number, (time, row) in enumerate(zip(decoded.times, decoded.steps, strict=True)):
-            errors = decoded.errors if number == last else [""] * len(requests)
-            yield BurstStep(
-                time,
-                [
-                    (request, error or sampled_of(item))
-                    for request, item, error in zip(requests, row, errors, strict=True)
-                ],
-            )
+        rows: list[list[Sampled | str]] = [
+            [sampled_of(item) for item in row] for row in decoded.steps
+        ]
+        rows[-1] = [error or item for error, item in zip(decoded.errors, rows[-1], strict=True)]
+        return [
+            BurstStep(time, list(zip(requests, row, strict=True)))
+            for time, row in zip(decoded.times, rows, strict=True)
+        ]

@@ -263,9 +263,7 @@ class Engine:
             step = build_step(pieces, self.limits.page_tokens)
             logits = self._executor.step(step.batch)
         except Exception as error:
-            log.exception("a step failed")
-            for piece in pieces:
-                self._replies.fail(piece.request, f"the device failed: {error}")
+            self._fail_all(pieces, error)
             return None, None
         self.scheduler.advance(pieces)
         return step, logits
@@ -273,11 +271,9 @@ class Engine:
     def _run_burst(self, bursts: Bursts, pieces: list[Piece], steps: int) -> None:
         """Give a burst to the device; if it fails, its requests have failed."""
         try:
-            burst = list(bursts.run(pieces, steps, self.limits.page_tokens))
+            burst = bursts.run(pieces, steps, self.limits.page_tokens)
         except Exception as error:
-            log.exception("a burst failed")
-            for piece in pieces:
-                self._replies.fail(piece.request, f"the device failed: {error}")
+            self._fail_all(pieces, error)
             return
         for step in burst:
             alive = [
@@ -291,6 +287,12 @@ class Engine:
                     self._replies.fail(request, f"sampling failed: {item}")
                 else:
                     self._replies.append(request, item, step.time)
+
+    def _fail_all(self, pieces: list[Piece], error: Exception) -> None:
+        """End the requests of a step, or of a burst, that failed; called where it was caught."""
+        log.exception("a step failed")
+        for piece in pieces:
+            self._replies.fail(piece.request, f"the device failed: {error}")
 
     def _reply(self, pieces: list[Piece], step: Step, logits: NDArray[np.float32]) -> None:
         for piece, row in step.scored:

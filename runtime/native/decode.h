@@ -5,7 +5,8 @@
 // `interrupted` is set, or where the next step would begin later than `seconds` after the first.
 // The first step is run in any case.
 // States of samplers have observed what the result holds.
-// Failure: Error from a step, before anything is sampled; what fails in sampling stands in `errors`.
+// Failure: Error from a step, and what was sampled before it is lost; what fails in sampling stands in
+// `errors`.
 #pragma once
 
 #include <atomic>

@@ -293,6 +293,23 @@ def test_a_burst_ends_where_a_request_does(native: MakeExecutor, bursts: MakeExe
     assert steps < len(wanted), "no burst was longer than a step"
 
 
+def test_a_request_whose_sampling_fails_in_a_burst_fails_alone(
+    native: MakeExecutor, bursts: MakeExecutor
+) -> None:
+    owner = client(bursts(64, 64))
+    # No user may ask for that: a token gains 3e38 each time it is in the output, and twice is too
+    # much for a float.
+    endless = SamplingParams(max_tokens=40, temperature=0)
+    object.__setattr__(endless, "frequency_penalty", -3e38)
+    failing, other = owner.submit(prompt(20), endless), owner.submit(prompt(33, 9), GREEDY)
+    owner.run()
+    owner.engine.scheduler.check()
+    assert owner.last(failing).finish_reason == FinishReason.ERROR
+    assert "no finite maximum" in owner.last(failing).error
+    assert len(owner.tokens(failing)) == 2
+    assert owner.tokens(other) == alone(native, prompt(33, 9), GREEDY).tokens(1)
+
+
 def test_news_ends_a_burst(bursts: MakeExecutor) -> None:
     owner = client(bursts(64, 64))
     number = owner.submit(prompt(20), SamplingParams(max_tokens=150, temperature=0))
