@@ -28,7 +28,8 @@ from .expression.functions import (
     square_root,
     widen_bf16,
 )
-from .expression.memory import Pointer, keep_memory_order, stack_words
+from .expression.hints import keep_memory_order, opaque
+from .expression.memory import Pointer, stack_words
 from .expression.types import BF16, F16, F32, I1, I8, I16, I32, I64, Type
 from .expression.values import Number, Value, constant, shuffle, splat
 
@@ -58,6 +59,7 @@ __all__ = [
     "maximum",
     "minimum",
     "narrow_to_bf16",
+    "opaque",
     "reduce",
     "reduce_add",
     "reduce_max",

@@ -75,11 +75,3 @@ def stack_words(count: int) -> Pointer:
     number = llvm.mlir_constant(ir.IntegerAttr.get(I64.mlir(), count))
     pointer = ir.Type.parse("!llvm.ptr")
     return Pointer(llvm.alloca(pointer, number, I64.mlir(), alignment=8))
-
-
-def keep_memory_order() -> None:
-    """Keep loads and stores on their side of this point; no instruction is made.
-
-    A hardware prefetcher follows addresses in their order, which LLVM's scheduler does not keep.
-    """
-    llvm.inline_asm(None, [], "", "~{memory}", has_side_effects=True)

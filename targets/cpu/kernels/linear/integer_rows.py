@@ -58,9 +58,8 @@ def _over_groups(
 
     def add(group: Value, totals: Sequence[Value]) -> Sequence[Value]:
         block, place = group // per_block * layout.block_bytes, group % per_block
+        schedule.ahead.fetch(panel, block + place * stride, stride)
         weights = for_many_rows(level, load_group(level, layout, panel, block, place))
-        for line in range(0, stride, 64):
-            panel.prefetch(block + place * stride + (schedule.ahead + line), 2)
         rows = _rows_at(shape, x, group, len(sums))
         return add_rows(level, [weights], rows, totals, schedule.at_once)
 
@@ -107,14 +106,12 @@ def _block(
     layout = shape.layout
     offset = block * layout.block_bytes
     first = block * (layout.span // GROUP)
-    lines = -(-layout.block_bytes // 64)
+    schedule.ahead.fetch(panel, offset, layout.block_bytes)
     dots = []
     for place in range(groups):
         codes = load_codes(level, layout, panel, offset, place)
         rows = _rows_at(shape, x, first + place, len(sums))
         dots.append((codes, rows, [dot_group(level, codes, row) for row in rows]))
-        for line in range(place * lines // groups, (place + 1) * lines // groups):
-            panel.prefetch(offset + (schedule.ahead + 64 * line), 2)
         keep_memory_order()
     shared = layout.groups_per_scale
     totals = list(sums)

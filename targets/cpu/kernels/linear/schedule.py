@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import GROUP, UNPACKED_SPAN
 
+from .ahead import Ahead
 from .shape import LinearShape
 
 
 @dataclass(frozen=True)
 class IntegerRows:
-    """A few rows of rounded activations: weights stream from memory once.
+    """A few rows of rounded activations: weights stream from memory once, asked for `ahead`.
 
-    `ahead` is how many bytes before its load a line is asked for, into the second cache.
     `written_out` takes K a block at a time, all dot products before the scales: loads in the order
     of memory, but larger code that needs more registers.  Of `at_once` rows all sums take one quad
     of K, then the next.
     """
 
-    ahead: int
+    ahead: Ahead
     written_out: bool = False
     at_once: int = 1
 
@@ -76,8 +76,9 @@ _ROWS_IN_REGISTERS = {512: 16, 256: 16, 128: 4}
 # Rows this far apart share one set of the first cache, which holds 8 of them beside the weights.
 _CACHE_SET_STRIDE, _ROWS_IN_A_SET = 4096, 8
 
-# How many groups ahead weights are asked for: half as many leave a fifth of the bandwidth unused.
-_GROUPS_AHEAD = 16
+# Memory answers late where the neighbours of a core are busy too: on Zen 4 a third as far, or far
+# alone, then leaves a quarter of the bandwidth unused.
+_AHEAD = Ahead(far=12288, near=2048)
 
 # Rows, and dot products that wait for their scales, up to which writing out gains.
 _WRITTEN_OUT = {512: (2, 8), 256: (1, 4), 128: (0, 0)}
@@ -121,13 +122,12 @@ def _needs_tiles(level: Level, shape: LinearShape, rows: int) -> bool:
 
 
 def _integer_rows(level: Level, shape: LinearShape, rows: int) -> tuple[Schedule, ...]:
-    ahead = _GROUPS_AHEAD * shape.layout.group_bytes
     many_registers = level.vector_bits == 512
     # With many registers row after row: the group stays there, beside the sums of all rows.
-    by_group = IntegerRows(ahead, at_once=1 if many_registers else 4)
+    by_group = IntegerRows(_AHEAD, at_once=1 if many_registers else 4)
     most_rows, most_waiting = _WRITTEN_OUT[level.vector_bits]
     if rows <= most_rows and rows * (shape.packing.span // GROUP) <= most_waiting:
-        return (IntegerRows(ahead, written_out=True), by_group)
+        return (IntegerRows(_AHEAD, written_out=True), by_group)
     return (by_group,)
 
 
