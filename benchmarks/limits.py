@@ -17,7 +17,7 @@ from ingot.runtime._native import CodeObject
 from ingot.targets.cpu.build import F32, I8, I32, I64, Value, constant, loop
 from ingot.targets.cpu.codegen import compile_kernels
 from ingot.targets.cpu.kernel import SCRATCH_BYTES, Arguments, Kernel, Slot
-from ingot.targets.cpu.kernels.linear.ahead import Ahead
+from ingot.targets.cpu.kernels.linear.ahead import BlockAhead
 from ingot.targets.cpu.levels import LEVELS, Level
 
 CHAINS = 12
@@ -34,7 +34,9 @@ def best_level() -> Level:
     return [lv for lv in LEVELS if all(host.get(name, False) for name in lv.features)][-1]
 
 
-def read_body(_: Level, arguments: Arguments, *, near: int = 0, ahead: Ahead | None = None) -> None:
+def read_body(
+    _: Level, arguments: Arguments, *, near: int = 0, ahead: BlockAhead | None = None
+) -> None:
     """Read lines of 64 bytes, eight at a time, asked for `near` bytes or as `ahead` says before."""
     x, lanes = arguments.pointer("x"), I64.x(8)
     with loop(arguments.begin, arguments.end, 8, [constant(lanes, 0)] * 8) as lines:
@@ -42,7 +44,7 @@ def read_body(_: Level, arguments: Arguments, *, near: int = 0, ahead: Ahead | N
         for line in range(8 if near else 0):
             at.prefetch(near + 64 * line)
         if ahead:
-            ahead.fetch(at, 0, 8 * 64)
+            ahead.before_block(at, 0, 8 * 64)
         loaded = [at.load(lanes, 64 * line, align=64) for line in range(8)]
         lines.carry(*(a | b for a, b in zip(lines.carried, loaded, strict=True)))
     arguments.scratch.store(sum_of(lines.results))
@@ -87,7 +89,7 @@ def sum_of(values: Sequence[Value]) -> Value:
 READS = {
     "read": read_body,
     "read_near": partial(read_body, near=4096),
-    "read_ahead": partial(read_body, ahead=Ahead(far=12288, near=2048)),
+    "read_ahead": partial(read_body, ahead=BlockAhead(far=12288, near=2048)),
 }
 LIMIT_KERNELS = [
     *(Kernel(name, (Slot("x"),), body) for name, body in READS.items()),

@@ -36,8 +36,8 @@ FITTED = ("--group-size-fallback", "adjust")
 """A width of 576 is no multiple of 128: OpenVINO takes groups of 64 there."""
 
 
-def _ours(name: str, width: str, linear: str, embedding: str) -> Form:
-    options = ("--levels", "native", "--quantize", linear, "--embedding", embedding)
+def _ours(name: str, width: str, linear: str, embedding: str, *more: str) -> Form:
+    options = ("--levels", "native", "--quantize", linear, "--embedding", embedding, *more)
     return Form(f"ingot-{name}", "ingot", width, f"ingot-{name}.ingot", options)
 
 
@@ -54,6 +54,8 @@ OURS = (
     _ours("int4-g32-head8", "int4", "int4-g32", "int8"),
     _ours("int4-g32-sym-head8", "int4", "int4-g32-sym", "int8"),
     _same("int8", "int8"),
+    # OpenVINO scores a window in one step, in which its keys and values are not rounded.
+    _ours("int8-float-cache", "int8", "int8", "int8", "--kv-dtype", "float32"),
     Form(
         "ingot-bf16",
         "ingot",

@@ -108,6 +108,8 @@ class Worker:
         process.stdout.close()
 
 
+REST_SECONDS = 3.0
+"""After the first request: some runtimes then still move weights in the background."""
 OTHER_PROMPTS = 1 << 40
 """Added to a seed, it gives prompts that no measurement uses."""
 
@@ -133,6 +135,8 @@ class WorkerRunner:
         if load not in self._seen:
             warm_up = Load(load.sequences, load.prompt, 4)
             self._ask(self._worker, warm_up, seed + OTHER_PROMPTS)
+            if not self._seen:
+                time.sleep(REST_SECONDS)
             self._seen.add(load)
         return self._ask(self._worker, load, seed)
 

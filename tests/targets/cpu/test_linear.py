@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from ingot.ir import round_activations
+from ingot.targets.cpu.codegen import kernels_to_assembly
 from ingot.targets.cpu.kernel import Kernel
 from ingot.targets.cpu.kernels.linear import KernelVariant, linear_kernels
 from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
+from ingot.targets.cpu.levels import AVX2, AVX512, Level
 from ingot.targets.cpu.packing import PACKINGS, pack_vector
 
 Jit = Callable[..., Any]
@@ -168,3 +170,11 @@ def test_variants_are_listed_for_rising_row_counts() -> None:
     assert variants[3].kernel.name == "linear_q8c_k64_m8_bias"
     names = [slot.name for slot in variants[0].kernel.slots]
     assert names == ["x", "weights", "bias", "y", "y_stride", "rows"]
+
+
+@pytest.mark.parametrize("level", [AVX2, AVX512], ids=lambda level: level.name)
+def test_weights_are_asked_for_in_loops_that_stay_rolled(level: Level) -> None:
+    kernel = linear_kernels("q4s", 896, bias=False)[0].kernel
+    text = kernels_to_assembly([kernel], level)
+    # K is taken in blocks and in what is left: 896 leaves nothing.
+    assert [text.count(f"\tprefetch{hint}\t") for hint in ("t1", "t0")] == [1, 1]

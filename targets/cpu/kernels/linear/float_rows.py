@@ -32,7 +32,7 @@ def float_rows(
             for place in range(count):
                 offset = line * LINE + place * LINE
                 for one in weights:
-                    one.prefetch(offset + schedule.ahead, 2)
+                    schedule.ahead.before_line(one, offset)
                 loaded = [step.line(one, offset) for one in weights]
                 at = x.at(line * step.x_bytes + place * step.x_bytes)
                 sums = step.add(level, shape, loaded, at, sums)

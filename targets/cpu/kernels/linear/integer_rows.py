@@ -20,7 +20,7 @@ from .integer_arithmetic import (
     scale_parts,
     zeros,
 )
-from .integer_weights import Index, for_many_rows, load_codes, load_group, load_scale, load_scales
+from .integer_weights import Index, for_many_rows, load_codes, load_scale, load_scales
 from .panels import for_panels
 from .schedule import IntegerRows
 from .shape import LinearShape, output_of
@@ -35,9 +35,11 @@ def integer_rows(
         weights = arguments.pointer("weights").at(panel * shape.panel_bytes)
         sums = zeros(rows)
         over = _over_blocks if schedule.written_out else _over_groups
+        totals = over(level, shape, schedule, weights, arguments.pointer("x"), sums)
+        # A panel's scales lie behind its codes: loaded before, they would have to be waited for.
+        keep_memory_order()
         output = output_of(shape, arguments, panel)
-        x = arguments.pointer("x")
-        for row, total in enumerate(over(level, shape, schedule, weights, x, sums)):
+        for row, total in enumerate(totals):
             output.store(row, total)
 
     for_panels(arguments, 1, body)
@@ -58,8 +60,9 @@ def _over_groups(
 
     def add(group: Value, totals: Sequence[Value]) -> Sequence[Value]:
         block, place = group // per_block * layout.block_bytes, group % per_block
-        schedule.ahead.fetch(panel, block + place * stride, stride)
-        weights = for_many_rows(level, load_group(level, layout, panel, block, place))
+        schedule.ahead.before_block(panel, block + place * stride, stride)
+        codes = load_codes(level, layout, panel, block, place, schedule.ahead)
+        weights = for_many_rows(level, load_scales(level, layout, panel, block, place, codes))
         rows = _rows_at(shape, x, group, len(sums))
         return add_rows(level, [weights], rows, totals, schedule.at_once)
 
@@ -106,10 +109,10 @@ def _block(
     layout = shape.layout
     offset = block * layout.block_bytes
     first = block * (layout.span // GROUP)
-    schedule.ahead.fetch(panel, offset, layout.block_bytes)
+    schedule.ahead.before_block(panel, offset, layout.block_bytes)
     dots = []
     for place in range(groups):
-        codes = load_codes(level, layout, panel, offset, place)
+        codes = load_codes(level, layout, panel, offset, place, schedule.ahead)
         rows = _rows_at(shape, x, first + place, len(sums))
         dots.append((codes, rows, [dot_group(level, codes, row) for row in rows]))
         keep_memory_order()

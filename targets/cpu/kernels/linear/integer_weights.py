@@ -1,5 +1,6 @@
 """Reading packed integer weights: the bytes, scale and offset of one group of 32 by 16 outputs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ingot.ir import Offset
@@ -7,6 +8,7 @@ from ingot.targets.cpu.build import F32, I8, I16, I32, Pointer, Value, constant
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import LANES, IntegerLayout
 
+from .ahead import Ahead
 from .arithmetic import MAGIC
 
 QUADS = 8
@@ -51,15 +53,21 @@ def load_group(
 
 
 def load_codes(
-    level: Level, layout: IntegerLayout, panel: Pointer, block: Index, place: Index
+    level: Level,
+    layout: IntegerLayout,
+    panel: Pointer,
+    block: Index,
+    place: Index,
+    ahead: Ahead | None = None,
 ) -> GroupWeights:
     """Load only the bytes of a group, which is all that its dot products need."""
     at = panel.at(block + place * layout.group_bytes)
+    lines = _lines(at, layout, ahead)
     if layout.bits == 8:
-        return GroupWeights(_bytes(at, layout), 255, bias=128)
+        return GroupWeights(lines, 255, bias=128)
     if _multiplied(level, layout):
-        return GroupWeights(_high_nibbles(at, layout), 15 * _STEP, _MIDDLE * _STEP, _STEP)
-    return GroupWeights(_nibbles(at, layout), 15)
+        return GroupWeights(_high_nibbles(lines), 15 * _STEP, _MIDDLE * _STEP, _STEP)
+    return GroupWeights(_nibbles(lines), 15)
 
 
 def load_scales(
@@ -125,21 +133,24 @@ def _half(level: Level, layout: IntegerLayout, panel: Pointer, offset: Index) ->
     return level.half_to_float(bits)
 
 
-def _bytes(at: Pointer, layout: IntegerLayout) -> tuple[Value, ...]:
-    return tuple(at.load(BYTES, _LINE * i, align=layout.alignment) for i in range(QUADS))
+def _lines(at: Pointer, layout: IntegerLayout, ahead: Ahead | None) -> tuple[Value, ...]:
+    lines = []
+    for offset in range(0, layout.group_bytes, _LINE):
+        if ahead is not None:
+            ahead.before_line(at, offset)
+        lines.append(at.load(BYTES, offset, align=layout.alignment))
+    return tuple(lines)
 
 
-def _nibbles(at: Pointer, layout: IntegerLayout) -> tuple[Value, ...]:
-    packed = [at.load(BYTES, _LINE * i, align=layout.alignment) for i in range(QUADS // 2)]
+def _nibbles(packed: Sequence[Value]) -> tuple[Value, ...]:
     mask = constant(BYTES, 15)
     low = [vector & mask for vector in packed]
     shifted = [(vector.bitcast(I16.x(32)) >> 4).bitcast(BYTES) for vector in packed]
     return (*low, *(vector & mask for vector in shifted))
 
 
-def _high_nibbles(at: Pointer, layout: IntegerLayout) -> tuple[Value, ...]:
+def _high_nibbles(packed: Sequence[Value]) -> tuple[Value, ...]:
     """Codes times 16."""
-    packed = [at.load(BYTES, _LINE * i, align=layout.alignment) for i in range(QUADS // 2)]
     mask = constant(BYTES, 15 * _STEP)
     shifted = [(vector.bitcast(I16.x(32)) << 4).bitcast(BYTES) for vector in packed]
     return tuple(vector & mask for vector in (*shifted, *packed))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.packing import GROUP, UNPACKED_SPAN
 
-from .ahead import Ahead
+from .ahead import Ahead, BlockAhead, LineAhead
 from .shape import LinearShape
 
 
@@ -44,12 +44,12 @@ class IntegerTiles:
 
 @dataclass(frozen=True)
 class FloatRows:
-    """A few rows of float activations; `ahead` is as for integers, `unroll` lines are a turn.
+    """A few rows of float activations: `unroll` lines are a turn, each of which asks for another.
 
     Each activation meets the weights of `panels` panels.
     """
 
-    ahead: int
+    ahead: LineAhead
     unroll: int = 4
     panels: int = 1
 
@@ -78,7 +78,10 @@ _CACHE_SET_STRIDE, _ROWS_IN_A_SET = 4096, 8
 
 # Memory answers late where the neighbours of a core are busy too: on Zen 4 a third as far, or far
 # alone, then leaves a quarter of the bandwidth unused.
-_AHEAD = Ahead(far=12288, near=2048)
+_BLOCK_AHEAD = BlockAhead(far=12288, near=2048)
+
+# Where little is computed between loads, the hardware prefetcher does most of it, and better.
+_LINE_AHEAD = LineAhead(2048)
 
 # Rows, and dot products that wait for their scales, up to which writing out gains.
 _WRITTEN_OUT = {512: (2, 8), 256: (1, 4), 128: (0, 0)}
@@ -124,17 +127,18 @@ def _needs_tiles(level: Level, shape: LinearShape, rows: int) -> bool:
 def _integer_rows(level: Level, shape: LinearShape, rows: int) -> tuple[Schedule, ...]:
     many_registers = level.vector_bits == 512
     # With many registers row after row: the group stays there, beside the sums of all rows.
-    by_group = IntegerRows(_AHEAD, at_once=1 if many_registers else 4)
+    little = rows <= 2 and shape.layout.bits == 8 and not shape.layout.group
+    ahead = _LINE_AHEAD if little else _BLOCK_AHEAD
+    by_group = IntegerRows(ahead, at_once=1 if many_registers else 4)
     most_rows, most_waiting = _WRITTEN_OUT[level.vector_bits]
     if rows <= most_rows and rows * (shape.packing.span // GROUP) <= most_waiting:
-        return (IntegerRows(_AHEAD, written_out=True), by_group)
+        return (IntegerRows(ahead, written_out=True), by_group)
     return (by_group,)
 
 
 def _float_rows(shape: LinearShape, rows: int) -> tuple[Schedule, ...]:
-    # Where arithmetic does not hide memory, the hardware prefetcher does most of it.
-    far = FloatRows(ahead=8192)
+    far = FloatRows(LineAhead(8192))
     if rows > 2:
         return (far,)
-    near = FloatRows(ahead=1024 if shape.packing_name == "f32" else 2048)
+    near = FloatRows(LineAhead(1024) if shape.packing_name == "f32" else _LINE_AHEAD)
     return (near, far) if shape.pairs else (near,)
