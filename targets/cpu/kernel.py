@@ -28,10 +28,14 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class Arguments:
-    """What a body computes with: the slots, its share `begin..end` of the units, its scratch."""
+    """What a body computes with: the slots, its share `begin..end` of the units, its scratch.
+
+    `array` is where the slots lie in memory.
+    """
 
     slots: tuple[Slot, ...]
     values: tuple[Pointer | Value, ...]
+    array: Pointer
     begin: Value
     end: Value
     scratch: Pointer
@@ -80,7 +84,7 @@ class Kernel:
             array = Pointer(slots)
             values = tuple(_read(array, slot, 8 * i) for i, slot in enumerate(self.slots))
             shares = Value(begin, I64), Value(end, I64)
-            self.body(level, Arguments(self.slots, values, *shares, Pointer(scratch)))
+            self.body(level, Arguments(self.slots, values, array, *shares, Pointer(scratch)))
             func.ReturnOp([])
 
 

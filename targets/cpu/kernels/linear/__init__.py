@@ -8,7 +8,7 @@ are, up to the next multiple of 16, so `x` and `y` must have room for those.
 from dataclasses import dataclass
 from functools import partial
 
-from ingot.targets.cpu.kernel import Arguments, Kernel
+from ingot.targets.cpu.kernel import Arguments, Kernel, call_kernel
 from ingot.targets.cpu.levels import LEVELS, Level
 
 from .float_rows import float_rows
@@ -54,30 +54,58 @@ def linear_kernels(
     """
     shape = LinearShape(packing, k, bias, pairs)
     counts = _ROW_COUNTS if shape.packing.unpack is None else _ROW_COUNTS_UNPACKED
-    return tuple(KernelVariant(rows, _candidates(shape, rows)) for rows in (*counts, None))
+    for_any = _candidates(shape, None)
+    few = (KernelVariant(rows, _candidates(shape, rows, for_any[0])) for rows in counts)
+    return (*few, KernelVariant(None, for_any))
 
 
-def _candidates(shape: LinearShape, rows: int | None) -> tuple[Kernel, ...]:
-    """Return a kernel for each schedule; those after the first have a letter in their name."""
+def _candidates(
+    shape: LinearShape, rows: int | None, for_any: Kernel | None = None
+) -> tuple[Kernel, ...]:
+    """Return a kernel for each schedule; those after the first have a letter in their name.
+
+    `for_any`, the kernel for any number of rows, is called where one for few has its schedule.
+    """
     packing = shape.packing_name.replace("-", "_") + ("_pairs" if shape.pairs else "")
     kind = "tiles" if rows is None else f"m{rows}"
     suffix = "_bias" if shape.bias else ""
-    counts = {level.name: len(schedules(level, shape, rows)) for level in LEVELS}
-    return tuple(
-        Kernel(
-            f"linear_{packing}_k{shape.k}_{kind}{chr(ord('a') + place) if place else ''}{suffix}",
-            shape.slots,
-            partial(_body, shape=shape, rows=rows, place=place),
-            levels=frozenset(level for level, count in counts.items() if place < count),
-            bf16=shape.pairs,
+    counts = {level: len(schedules(level, shape, rows)) for level in LEVELS}
+    kernels = []
+    for place in range(max(counts.values())):
+        levels = [level for level, count in counts.items() if place < count]
+        called = for_any if any(_is_for_any(one, shape, rows, place) for one in levels) else None
+        letter = chr(ord("a") + place) if place else ""
+        kernels.append(
+            Kernel(
+                f"linear_{packing}_k{shape.k}_{kind}{letter}{suffix}",
+                shape.slots,
+                partial(_body, shape=shape, rows=rows, place=place, for_any=called),
+                needs=(called,) if called else (),
+                levels=frozenset(level.name for level in levels),
+                bf16=shape.pairs,
+            )
         )
-        for place in range(max(counts.values()))
-    )
+    return tuple(kernels)
+
+
+def _is_for_any(level: Level, shape: LinearShape, rows: int | None, place: int) -> bool:
+    """Whether a kernel for so many rows would be that for any number."""
+    return schedules(level, shape, rows)[place] == schedules(level, shape, None)[0]
 
 
 def _body(
-    level: Level, arguments: Arguments, *, shape: LinearShape, rows: int | None, place: int
+    level: Level,
+    arguments: Arguments,
+    *,
+    shape: LinearShape,
+    rows: int | None,
+    place: int,
+    for_any: Kernel | None,
 ) -> None:
+    if for_any is not None and _is_for_any(level, shape, rows, place):
+        share = (arguments.begin, arguments.end, arguments.scratch)
+        call_kernel(for_any, arguments.array, *share)
+        return
     schedule = schedules(level, shape, rows)[place]
     match schedule:
         case IntegerTiles():
