@@ -4,7 +4,7 @@
 
 From nothing, it makes the runtimes' environments, random checkpoints at published configurations
 and each runtime's form of them, which takes an hour or two once; the measurement itself takes about
-25 minutes.  Whatever is there already is used, and a run that was interrupted continues.
+two hours.  Whatever is there already is used, and a run that was interrupted continues.
 """
 
 import argparse
