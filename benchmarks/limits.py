@@ -86,7 +86,7 @@ def sum_of(values: Sequence[Value]) -> Value:
 
 
 # Which of these reads fastest changes with what else the machine does.
-READS = {
+READS: dict[str, Callable[[Level, Arguments], None]] = {
     "read": read_body,
     "read_near": partial(read_body, near=4096),
     "read_ahead": partial(read_body, ahead=BlockAhead(far=12288, near=2048)),
