@@ -76,8 +76,8 @@ _ROWS_IN_REGISTERS = {512: 16, 256: 16, 128: 4}
 # Rows this far apart share one set of the first cache, which holds 8 of them beside the weights.
 _CACHE_SET_STRIDE, _ROWS_IN_A_SET = 4096, 8
 
-# Memory answers late where the neighbours of a core are busy too: on Zen 4 a third as far, or far
-# alone, then leaves a quarter of the bandwidth unused.
+# Where latency is the limit and not bandwidth, on Zen 4 a third as far, or far alone, leaves a
+# quarter unused.
 _BLOCK_AHEAD = BlockAhead(far=12288, near=2048)
 
 # Where little is computed between loads, the hardware prefetcher does most of it, and better.
