@@ -18,6 +18,7 @@ from ingot.targets.cpu.build import F32, I8, I32, I64, Value, constant, loop
 from ingot.targets.cpu.codegen import compile_kernels
 from ingot.targets.cpu.kernel import SCRATCH_BYTES, Arguments, Kernel, Slot
 from ingot.targets.cpu.kernels.linear.ahead import BlockAhead
+from ingot.targets.cpu.kernels.linear.schedule import BLOCK_AHEAD
 from ingot.targets.cpu.levels import LEVELS, Level
 
 CHAINS = 12
@@ -89,7 +90,7 @@ def sum_of(values: Sequence[Value]) -> Value:
 READS: dict[str, Callable[[Level, Arguments], None]] = {
     "read": read_body,
     "read_near": partial(read_body, near=4096),
-    "read_ahead": partial(read_body, ahead=BlockAhead(far=12288, near=2048)),
+    "read_ahead": partial(read_body, ahead=BLOCK_AHEAD),
 }
 LIMIT_KERNELS = [
     *(Kernel(name, (Slot("x"),), body) for name, body in READS.items()),

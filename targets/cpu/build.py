@@ -29,7 +29,7 @@ from .expression.functions import (
     widen_bf16,
 )
 from .expression.hints import keep_memory_order, opaque
-from .expression.memory import Pointer, stack_words
+from .expression.memory import TO_FIRST_CACHE, TO_SECOND_CACHE, Pointer, stack_words
 from .expression.types import BF16, F16, F32, I1, I8, I16, I32, I64, Type
 from .expression.values import Number, Value, constant, shuffle, splat
 
@@ -42,6 +42,8 @@ __all__ = [
     "I16",
     "I32",
     "I64",
+    "TO_FIRST_CACHE",
+    "TO_SECOND_CACHE",
     "Loop",
     "Number",
     "Pointer",

@@ -8,6 +8,9 @@ from ingot.ir import ir, llvm
 from .types import I8, I32, I64, Type
 from .values import Number, Value, constant, splat
 
+TO_FIRST_CACHE, TO_SECOND_CACHE = 3, 2
+"""How near a line is to come that a prefetch asks for."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pointer:
@@ -65,7 +68,7 @@ class Pointer:
         align = value.type.bits // 8
         llvm.intr_masked_store(value.mlir, self.at(offset).mlir, mask.mlir, align)
 
-    def prefetch(self, offset: Number = 0, locality: int = 3) -> None:
+    def prefetch(self, offset: Number = 0, locality: int = TO_FIRST_CACHE) -> None:
         """Ask for the cache line at an address, for reading; it need not be mapped."""
         llvm.intr_prefetch(self.at(offset).mlir, 0, locality, 1)
 

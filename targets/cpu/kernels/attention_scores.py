@@ -6,7 +6,7 @@ is computed beside them.
 
 from collections.abc import Sequence
 
-from ingot.targets.cpu.build import I32, I64, Pointer, Value, constant, loop
+from ingot.targets.cpu.build import I32, I64, TO_SECOND_CACHE, Pointer, Value, constant, loop
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.plan import PAGE_TOKENS
 
@@ -15,9 +15,6 @@ from .attention_shape import AttentionShape
 
 _WORDS = I32.x(PAGE_TOKENS)
 _UNROLL = 4
-# A page's lines are more than a core can have under way to its first cache; measured on Zen 4, the
-# second takes them at nearly twice the rate.
-TO_SECOND_CACHE = 2
 
 
 def products_of(
@@ -40,6 +37,8 @@ def products_of(
         offset = index * (4 * PAGE_TOKENS)
         parts = []
         for keys, ahead in pages:
+            # A page's lines are more than a core can have under way to its first cache; on Zen 4
+            # the second takes them at nearly twice the rate.
             ahead.prefetch(offset, TO_SECOND_CACHE)
             found = parts_of(shape, level, keys.load(_WORDS, offset))
             parts.append(found if len(found) == 1 else found[:features])

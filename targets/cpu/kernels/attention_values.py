@@ -1,11 +1,10 @@
 """Sums of the values of a block, weighted by probabilities: features are lanes, tokens in order."""
 
-from ingot.targets.cpu.build import Pointer, Value, loop
+from ingot.targets.cpu.build import TO_SECOND_CACHE, Pointer, Value, loop
 from ingot.targets.cpu.levels import Level
 from ingot.targets.cpu.plan import PAGE_TOKENS
 
 from .attention_products import LANES, VECTOR, add_product, in_pairs, load_value
-from .attention_scores import TO_SECOND_CACHE
 from .attention_shape import SCORE_BYTES, AttentionShape, Blocking, ScratchLayout
 
 _UNROLL = 2

@@ -1,5 +1,6 @@
 """Linear kernels are accurate, and give one row the same bits whatever its company."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,7 @@ from ingot.targets.cpu.codegen import kernels_to_assembly
 from ingot.targets.cpu.kernel import Kernel
 from ingot.targets.cpu.kernels.linear import KernelVariant, linear_kernels
 from ingot.targets.cpu.kernels.rounding import float_row_bytes, rounded_row_bytes
-from ingot.targets.cpu.levels import AVX2, AVX512, Level
+from ingot.targets.cpu.levels import AVX2, AVX512, GENERIC, Level
 from ingot.targets.cpu.packing import PACKINGS, pack_vector
 
 Jit = Callable[..., Any]
@@ -178,3 +179,24 @@ def test_weights_are_asked_for_in_loops_that_stay_rolled(level: Level) -> None:
     text = kernels_to_assembly([kernel], level)
     # K is taken in blocks and in what is left: 896 leaves nothing.
     assert [text.count(f"\tprefetch{hint}\t") for hint in ("t1", "t0")] == [1, 1]
+
+
+def test_lines_of_bytes_ask_for_one_each_and_scales_come_after_them() -> None:
+    text = kernels_to_assembly([linear_kernels("q8c", 896, bias=False)[0].kernel], AVX512)
+    lines = text.splitlines()
+    fetched = [number for number, line in enumerate(lines) if "\tprefetch" in line]
+    # The scales of a panel of 16 x 896 are behind its 14336 bytes.
+    scales = [number for number, line in enumerate(lines) if re.search(r"\b14336\(.*zmm", line)]
+    assert len(fetched) == 8, "a group has 8 lines"
+    assert len(scales) == 1 and scales[0] > fetched[-1]
+
+
+@pytest.mark.parametrize("place", [3, 4])
+def test_kernels_for_few_rows_call_that_for_any_which_they_would_repeat(place: int) -> None:
+    variants = linear_kernels("q4s", 896, bias=False)
+    few, any_rows = variants[place].kernel, variants[-1].kernel
+    assert few.needs == (any_rows,)
+    assert few.name in ("linear_q4s_k896_m8", "linear_q4s_k896_m16")
+    text = kernels_to_assembly([few], GENERIC)
+    body = text.partition(f"\n{few.name}:")[2].partition(".Lfunc_end")[0]
+    assert any_rows.name in body and len(body.splitlines()) < 20

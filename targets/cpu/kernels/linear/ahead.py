@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 
-from ingot.targets.cpu.build import Pointer, Value, keep_memory_order, loop, opaque
+from ingot.targets.cpu.build import (
+    TO_FIRST_CACHE,
+    TO_SECOND_CACHE,
+    Pointer,
+    Value,
+    keep_memory_order,
+    loop,
+    opaque,
+)
 
 _LINE = 64
-_TO_SECOND_CACHE, _TO_FIRST_CACHE = 2, 3
-
-Offset = Value | int
 
 
 @dataclass(frozen=True)
@@ -19,12 +24,12 @@ class LineAhead:
 
     distance: int
 
-    def before_block(self, pointer: Pointer, offset: Offset, size: int) -> None:
+    def before_block(self, pointer: Pointer, offset: Value | int, size: int) -> None:
         """Ask for nothing."""
 
-    def before_line(self, pointer: Pointer, offset: Offset) -> None:
+    def before_line(self, pointer: Pointer, offset: Value | int) -> None:
         """Ask for what lies ahead of the line at an offset, and keep loads in order."""
-        pointer.prefetch(offset + self.distance, _TO_SECOND_CACHE)
+        pointer.prefetch(offset + self.distance, TO_SECOND_CACHE)
         keep_memory_order()
 
 
@@ -39,17 +44,17 @@ class BlockAhead:
     far: int
     near: int
 
-    def before_block(self, pointer: Pointer, offset: Offset, size: int) -> None:
+    def before_block(self, pointer: Pointer, offset: Value | int, size: int) -> None:
         """Ask for what lies ahead of `size` bytes at an offset; it need not be mapped.
 
         Line after line, first far, then near: mixed, on Zen 4, a quarter of the bandwidth is lost.
         """
-        for distance, cache in ((self.far, _TO_SECOND_CACHE), (self.near, _TO_FIRST_CACHE)):
+        for distance, cache in ((self.far, TO_SECOND_CACHE), (self.near, TO_FIRST_CACHE)):
             with loop(0, opaque(size), _LINE) as line:
                 pointer.prefetch(offset + line.index + distance, cache)
         keep_memory_order()
 
-    def before_line(self, pointer: Pointer, offset: Offset) -> None:
+    def before_line(self, pointer: Pointer, offset: Value | int) -> None:
         """Ask for nothing."""
 
 

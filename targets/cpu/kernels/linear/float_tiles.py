@@ -9,7 +9,7 @@ kept in the output.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ingot.targets.cpu.build import I64, Pointer, Value, constant, loop, minimum
+from ingot.targets.cpu.build import I64, TO_SECOND_CACHE, Pointer, Value, constant, loop, minimum
 from ingot.targets.cpu.kernel import Arguments
 from ingot.targets.cpu.levels import Level
 
@@ -85,7 +85,7 @@ def _tiles(
 
         def add(at: Value, count: int, sums: Sequence[Value]) -> Sequence[Value]:
             for one in ahead:
-                one.prefetch((asked + at // schedule.unroll) * LINE, 2)
+                one.prefetch((asked + at // schedule.unroll) * LINE, TO_SECOND_CACHE)
             for place in range(count):
                 offset = at * (step.vectors * LINE) + place * step.vectors * LINE
                 loaded = [step.load(block, offset) for block in blocks]

@@ -6,7 +6,16 @@ weights stay in the first.  Between blocks of K the sums are kept in the output,
 
 from collections.abc import Sequence
 
-from ingot.targets.cpu.build import I64, Pointer, Value, constant, loop, minimum, select
+from ingot.targets.cpu.build import (
+    I64,
+    TO_SECOND_CACHE,
+    Pointer,
+    Value,
+    constant,
+    loop,
+    minimum,
+    select,
+)
 from ingot.targets.cpu.kernel import Arguments
 from ingot.targets.cpu.kernels.rounding import ROUNDED_GROUP_BYTES
 from ingot.targets.cpu.levels import Level
@@ -77,7 +86,7 @@ def _panels(
                 kept: ScratchFormat = kept,
             ) -> Sequence[Value]:
                 for i in range(panels):
-                    ahead.at(i * shape.panel_bytes).prefetch(each * 64, 2)
+                    ahead.at(i * shape.panel_bytes).prefetch(each * 64, TO_SECOND_CACHE)
                 entries = [
                     arguments.scratch.at((each + i * schedule.groups) * kept.entry_bytes)
                     for i in range(panels)

@@ -78,7 +78,7 @@ _CACHE_SET_STRIDE, _ROWS_IN_A_SET = 4096, 8
 
 # Where latency is the limit and not bandwidth, on Zen 4 a third as far, or far alone, leaves a
 # quarter unused.
-_BLOCK_AHEAD = BlockAhead(far=12288, near=2048)
+BLOCK_AHEAD = BlockAhead(far=12288, near=2048)
 
 # Where little is computed between loads, the hardware prefetcher does most of it, and better.
 _LINE_AHEAD = LineAhead(2048)
@@ -128,7 +128,7 @@ def _integer_rows(level: Level, shape: LinearShape, rows: int) -> tuple[Schedule
     many_registers = level.vector_bits == 512
     # With many registers row after row: the group stays there, beside the sums of all rows.
     little = rows <= 2 and shape.layout.bits == 8 and not shape.layout.group
-    ahead = _LINE_AHEAD if little else _BLOCK_AHEAD
+    ahead = _LINE_AHEAD if little else BLOCK_AHEAD
     by_group = IntegerRows(ahead, at_once=1 if many_registers else 4)
     most_rows, most_waiting = _WRITTEN_OUT[level.vector_bits]
     if rows <= most_rows and rows * (shape.packing.span // GROUP) <= most_waiting:
